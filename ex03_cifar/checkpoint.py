@@ -1,0 +1,163 @@
+"""Checkpoints that are whole or refused: `tf.train.Saver` files, sealed by a list of digests.
+
+A checkpoint is a folder with the files `weights-ID.index` and `weights-ID.data-00000-of-00001`
+of a Saver, possibly notes beside them, and `SHA256SUMS` (`sha256sum -c` reads it). TensorFlow
+checks the tensors that it reads but neither the whole index nor that the two files belong
+together; the digests cover every byte. `SHA256SUMS` is replaced last and in one step, so that a
+reader and a machine that stops in between find the old checkpoint or the new one.
+"""
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+
+from ex03_cifar.tf1 import tf
+
+SEAL = "SHA256SUMS"
+UNFINISHED = ".unfinished-"
+
+
+class CheckpointError(Exception):
+    """A checkpoint is missing, damaged or foreign, or cannot be written."""
+
+
+def save(folder, session, saver, notes=None):
+    """Save the variables of `saver` in `folder`, in place of the checkpoint that was there.
+
+    Args:
+        notes: more files to seal with the weights, a dict of file name to text.
+    Raises:
+        CheckpointError: the files cannot be written; the checkpoint that was there is untouched.
+    """
+    unfinished = None
+    try:
+        os.makedirs(folder, exist_ok=True)
+        unfinished = tempfile.mkdtemp(prefix=UNFINISHED, dir=folder)
+        _write_all(unfinished, session, saver, notes or {})
+        for name in _by_seal_last(os.listdir(unfinished)):
+            os.replace(os.path.join(unfinished, name), os.path.join(folder, name))
+        _sync(folder)
+        listed = set(_read_seal(folder))
+        for name in os.listdir(folder):
+            if name.startswith("weights-") and name not in listed:
+                os.remove(os.path.join(folder, name))
+    except (OSError, tf.errors.OpError) as error:
+        raise CheckpointError("The checkpoint cannot be written to %s: %s. The one that was there "
+                              "is untouched." % (folder, _reason(error)))
+    finally:
+        if unfinished:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def load(folder, use, expected=()):
+    """Verify the checkpoint in `folder` and return `use(prefix)` of it.
+
+    Args:
+        use: a function of the checkpoint's prefix, as `tf.train.Saver.restore` takes it.
+        expected: names of the notes that must be sealed with the weights.
+    Raises:
+        CheckpointError: a file is missing or differs from the one that was saved, or TensorFlow
+            or `use` (by a ValueError) refuses it.
+    """
+    while True:
+        before = _seal_bytes(folder)
+        try:
+            return use(_verify(folder, expected))
+        except (CheckpointError, OSError, ValueError, tf.errors.OpError) as error:
+            # Another process may have released new weights, and removed these, in the meantime.
+            if _seal_bytes(folder) != before:
+                continue
+            if isinstance(error, CheckpointError):
+                raise
+            raise CheckpointError("The checkpoint in %s cannot be used: %s."
+                                  % (folder, _reason(error)))
+
+
+def _verify(folder, expected):
+    """Return the prefix of the checkpoint in `folder` after comparing every file's digest."""
+    digests = _read_seal(folder)
+    prefixes = [name[:-len(".index")] for name in digests if name.endswith(".index")]
+    wanted = set(expected).union(prefixes[0] + end for end in (".index", ".data-00000-of-00001")
+                                 ) if len(prefixes) == 1 else None
+    if set(digests) != wanted:
+        raise CheckpointError("%s is damaged: it does not list a checkpoint's files."
+                              % os.path.join(folder, SEAL))
+    for name, digest in digests.items():
+        path = os.path.join(folder, name)
+        try:
+            found = _digest(path)
+        except OSError as error:
+            raise CheckpointError("%s cannot be read: %s." % (path, _reason(error)))
+        if found != digest:
+            raise CheckpointError("%s is damaged: it is not the file that %s lists."
+                                  % (path, os.path.join(folder, SEAL)))
+    return os.path.join(folder, prefixes[0])
+
+
+def _write_all(folder, session, saver, notes):
+    """Write the weights, the notes and the seal into the empty `folder`."""
+    saver.save(session, os.path.join(folder, "weights"), write_meta_graph=False, write_state=False)
+    identity = _digest(os.path.join(folder, "weights.data-00000-of-00001"))[:12]
+    for name in os.listdir(folder):
+        os.rename(os.path.join(folder, name),
+                  os.path.join(folder, name.replace("weights", "weights-" + identity)))
+    for name, text in notes.items():
+        with open(os.path.join(folder, name), "w") as stream:
+            stream.write(text)
+    lines = ["%s  %s\n" % (_digest(os.path.join(folder, name)), name)
+             for name in sorted(os.listdir(folder))]
+    with open(os.path.join(folder, SEAL), "w") as stream:
+        stream.write("".join(lines))
+    for name in os.listdir(folder):
+        _sync(os.path.join(folder, name))
+
+
+def _read_seal(folder):
+    """Return the digests that `SHA256SUMS` lists, a dict of file name to hexadecimal digest."""
+    path = os.path.join(folder, SEAL)
+    content = _seal_bytes(folder)
+    if content is None:
+        raise CheckpointError("There is no checkpoint in %s (%s is missing)." % (folder, path))
+    lines = re.findall(br"([0-9a-f]{64})  ([\w.-]+)\n", content)
+    if b"".join(b"%s  %s\n" % line for line in lines) != content:
+        raise CheckpointError("%s is damaged: it is no list of SHA-256 digests." % path)
+    return {name.decode(): digest.decode() for digest, name in lines}
+
+
+def _seal_bytes(folder):
+    try:
+        with open(os.path.join(folder, SEAL), "rb") as stream:
+            return stream.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise CheckpointError("%s cannot be read: %s."
+                              % (os.path.join(folder, SEAL), _reason(error)))
+
+
+def _digest(path):
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        for part in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def _by_seal_last(names):
+    return sorted(names, key=lambda name: name == SEAL)
+
+
+def _sync(path):
+    """Have the operating system put a file or a folder on the disk now."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error):
+    """An OSError's or a TensorFlow error's message, in one line and without its final stop."""
+    text = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
+    return " ".join(text.split()).rstrip(".")[:300]

@@ -1,0 +1,81 @@
+"""Views and a checkpoint -> class probabilities: the one definition of an answer."""
+import os
+
+import numpy as np
+
+from ex03_cifar import checkpoint
+from ex03_cifar.network import architecture, network
+from ex03_cifar.tf1 import start_session, tf
+
+RELEASE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+                       "checkpoints", "cifar10")
+IMAGES_A_RUN = 1000  # bounds the memory that a long list of pictures takes
+
+
+class Classifier:
+    """A released network, ready to answer."""
+
+    def __init__(self, folder=RELEASE):
+        """Restore the checkpoint in `folder`.
+
+        Raises:
+            checkpoint.CheckpointError: it is missing, damaged or not this network's.
+        """
+        checkpoint.load(folder, self._restore)
+
+    def _restore(self, prefix):
+        shapes = tf.train.NewCheckpointReader(prefix).get_variable_to_shape_map()
+        widths, convolutions = architecture(shapes)
+        with tf.Graph().as_default() as graph:
+            self.images = tf.placeholder(tf.uint8, [None, 32, 32, 3], "images")
+            self.logits = network(self.images, widths, convolutions, training=False)
+            temperature = temperature_variable()
+            self.mean_logits = tf.placeholder(tf.float32, [None, 10], "mean_logits")
+            self.answer = tf.nn.softmax(self.mean_logits / temperature)
+            saver = tf.train.Saver()
+        self.session = start_session(graph)
+        saver.restore(self.session, prefix)
+
+    def probabilities(self, views, counts):
+        """Return the probabilities float32 [N,10] of N pictures.
+
+        Args:
+            views: uint8 [sum of counts,32,32,3], the views of the pictures one after another.
+            counts: how many views each picture has.
+        """
+        logits = run_in_parts(self.session, self.logits, self.images, views)
+        return self.session.run(self.answer, {self.mean_logits: mean_by_picture(logits, counts)})
+
+
+def temperature_variable():
+    """The scalar that the logits are divided by, fitted after training (`fit_temperature`)."""
+    return tf.get_variable("temperature", [], initializer=tf.ones_initializer(), trainable=False)
+
+
+def run_in_parts(session, logits, images, views):
+    """Return `logits` float32 [N,10] for `views` uint8 [N,32,32,3], IMAGES_A_RUN at a time."""
+    parts = [session.run(logits, {images: views[start:start + IMAGES_A_RUN]})
+             for start in range(0, len(views), IMAGES_A_RUN)]
+    return np.concatenate(parts)
+
+
+def mean_by_picture(logits, counts):
+    """Average the logits [sum of counts,10] of each picture's views -> [N,10]."""
+    starts = np.cumsum(counts) - counts
+    return np.add.reduceat(logits, starts, axis=0) / np.reshape(counts, [-1, 1]).astype(np.float32)
+
+
+def fit_temperature(logits, labels):
+    """Return the temperature with the least cross-entropy (Guo et al. 2017, arXiv 1706.04599).
+
+    Args:
+        logits: float [N,10], averaged over views, of pictures that were not trained on.
+        labels: int [N].
+    """
+    def cross_entropy(temperature):
+        scaled = logits.astype(np.float64) / temperature
+        scaled -= scaled.max(axis=1, keepdims=True)
+        return np.mean(np.log(np.exp(scaled).sum(axis=1)) - scaled[np.arange(len(labels)), labels])
+
+    candidates = np.exp(np.linspace(np.log(0.05), np.log(5), 461))  # steps of one per cent
+    return float(min(candidates, key=cross_entropy))

@@ -1,0 +1,98 @@
+"""CIFAR-10: files on disk -> images uint8 [N,32,32,3] and labels int32 [N].
+
+The data set is Krizhevsky's (https://www.cs.toronto.edu/~kriz/cifar.html).
+"""
+import os
+
+import numpy as np
+
+CLASSES = ("Avion", "Automobile", "Oiseau", "Chat", "Cerf",
+           "Chien", "Grenouille", "Cheval", "Bateau", "Camion")
+TRAIN_FILES = tuple("data_batch_%d.bin" % number for number in range(1, 6))
+TEST_FILES = ("test_batch.bin",)
+
+IMAGES_A_FILE = 10000
+RECORD_BYTES = 1 + 3 * 32 * 32  # one label, then the red, the green and the blue plane
+
+
+class DatasetError(Exception):
+    """The data set is missing or damaged; the message is for the person at the keyboard."""
+
+
+def default_folder():
+    """Return where the binary batches are looked for: `cifar-10-batches-bin` in the Keras home."""
+    home = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
+    return os.path.join(home, "datasets", "cifar-10-batches-bin")
+
+
+def load_train(folder=None):
+    """Return the 50,000 training images uint8 [50000,32,32,3] and labels int32 [50000].
+
+    Args:
+        folder: the folder of the binary version; by default the Keras home's, and where that is
+            missing the data set is downloaded by `keras.datasets.cifar10.load_data()`.
+    Raises:
+        DatasetError: a file is missing or damaged, or the download failed.
+    """
+    return _load(folder, TRAIN_FILES, 0)
+
+
+def load_test(folder=None):
+    """Return the 10,000 test images and labels; arguments and errors as for `load_train`."""
+    return _load(folder, TEST_FILES, 1)
+
+
+def hold_out(images, labels, count):
+    """Split off the last `count` images: ((images, labels), (held-out images, held-out labels))."""
+    cut = len(images) - count
+    return (images[:cut], labels[:cut]), (images[cut:], labels[cut:])
+
+
+def read_batch(path, count=IMAGES_A_FILE):
+    """Read one file of the binary version.
+
+    Args:
+        path: the file.
+        count: how many images it must hold.
+    Returns:
+        images uint8 [count,32,32,3], labels int32 [count].
+    Raises:
+        DatasetError: the file is missing, unreadable, of the wrong size or holds a label above 9.
+    """
+    try:
+        records = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise DatasetError("CIFAR-10 batch %s cannot be read: %s." % (path, error.strerror or error))
+    if records.size != count * RECORD_BYTES:
+        raise DatasetError("CIFAR-10 batch %s has %d bytes, not the %d of %d images: "
+                           "replace the file." % (path, records.size, count * RECORD_BYTES, count))
+    records = records.reshape(count, RECORD_BYTES)
+    labels = records[:, 0].astype(np.int32)
+    if labels.max() > 9:
+        raise DatasetError("CIFAR-10 batch %s has the label %d at image %d, labels are 0 to 9: "
+                           "replace the file." % (path, labels.max(), labels.argmax()))
+    planes = records[:, 1:].reshape(count, 3, 32, 32)
+    return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels
+
+
+def _load(folder, files, keras_split):
+    """Read `files` from `folder`, or, where no folder was asked for and none is there, download."""
+    if folder is None and not os.path.isdir(default_folder()):
+        return _download(keras_split)
+    folder = folder or default_folder()
+    batches = [read_batch(os.path.join(folder, name)) for name in files]
+    images, labels = zip(*batches)
+    return np.concatenate(images), np.concatenate(labels)
+
+
+def _download(keras_split):
+    """Return the training (0) or test (1) split as `keras.datasets` downloads and caches it."""
+    from ex03_cifar.tf1 import tf
+    try:
+        images, labels = tf.keras.datasets.cifar10.load_data()[keras_split]
+    except Exception as error:  # Keras lets the errors of urllib, tarfile and pickle through
+        raise DatasetError(
+            "CIFAR-10 is not in %s and cannot be downloaded (%s): unpack cifar-10-binary.tar.gz "
+            "from https://www.cs.toronto.edu/~kriz/cifar.html in %s."
+            % (default_folder(), error, os.path.dirname(default_folder())))
+    return images, labels.reshape(-1).astype(np.int32)

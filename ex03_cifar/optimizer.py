@@ -1,0 +1,46 @@
+"""Muon: momentum whose steps are made orthogonal, as a `tf.train.Optimizer`."""
+from ex03_cifar.tf1 import tf
+
+
+class MuonOptimizer(tf.train.Optimizer):
+    """Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/) for conv kernels.
+
+    The Nesterov momentum of a kernel [h,w,C,F], seen as a matrix [h*w*C,F], is replaced by the
+    nearest (semi-)orthogonal matrix, so that every direction is learnt at the same pace. The
+    kernels are used before a batch normalisation, where only their direction counts; each filter
+    bank is therefore kept at the norm sqrt(F), and the learning rate is the step relative to it.
+    """
+
+    def __init__(self, learning_rate, momentum=0.6, name="Muon"):
+        """Args: learning_rate and momentum, each a float or a scalar float32 tensor."""
+        super(MuonOptimizer, self).__init__(use_locking=False, name=name)
+        self._learning_rate = learning_rate
+        self._momentum = momentum
+
+    def _create_slots(self, var_list):
+        for variable in var_list:
+            self._zeros_slot(variable, "momentum", self._name)
+
+    def _resource_apply_dense(self, gradient, variable):
+        momentum = self.get_slot(variable, "momentum")
+        accumulated = momentum.assign(self._momentum * momentum + gradient)
+        step = orthogonalise(tf.reshape(gradient + self._momentum * accumulated,
+                                        [-1, variable.shape[-1]]))
+        filters = tf.cast(variable.shape[-1], tf.float32)
+        unit = variable * (tf.sqrt(filters) / tf.norm(variable))
+        return variable.assign(unit - self._learning_rate * tf.reshape(step, variable.shape)).op
+
+
+def orthogonalise(matrix, steps=3):
+    """Return the matrix [M,F] with its singular values drawn to about 1, by Newton-Schulz.
+
+    The quintic 3.4445 x - 4.7750 x^3 + 2.0315 x^5 takes every singular value from (0, 1] near 1
+    within a few rounds, with matrix products alone (the Muon write-up tells how it was found).
+    """
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = tf.transpose(matrix) if tall else matrix  # the smaller Gram matrix is the cheaper one
+    x = x / (tf.norm(x) + 1e-7)
+    for _ in range(steps):
+        gram = tf.matmul(x, x, transpose_b=True)
+        x = 3.4445 * x + tf.matmul(-4.7750 * gram + 2.0315 * tf.matmul(gram, gram), x)
+    return tf.transpose(x) if tall else x

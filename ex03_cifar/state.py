@@ -1,0 +1,85 @@
+"""The state of a training run on disk: saved often, resumed to the bit, never by two at once."""
+import fcntl
+import json
+import os
+import re
+import shutil
+
+from ex03_cifar import checkpoint
+
+NOTES = "run.json"  # the options and the history, sealed with the weights
+KEPT = 2
+
+
+class RunState:
+    """The folder `state` below a checkpoint folder, locked for this process.
+
+    It holds the two newest states, each a checkpoint of its own in `step-00001234`.
+    """
+
+    def __init__(self, folder):
+        """Lock the state below `folder`.
+
+        Raises:
+            checkpoint.CheckpointError: the folder cannot be written, or another training has it.
+        """
+        self.folder = os.path.join(folder, "state")
+        try:
+            os.makedirs(self.folder, exist_ok=True)
+            self._lock = open(os.path.join(self.folder, "lock"), "w")
+        except OSError as error:
+            raise checkpoint.CheckpointError("The training state cannot be written to %s: %s."
+                                             % (self.folder, error.strerror))
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise checkpoint.CheckpointError(
+                "Another training is running in %s: wait for it, or give --checkpoint-dir." % folder)
+
+    def steps(self):
+        """Return the steps of the saved states, the newest first."""
+        found = [re.match(r"step-(\d+)$", name) for name in os.listdir(self.folder)]
+        return sorted((int(match.group(1)) for match in found if match), reverse=True)
+
+    def clear(self):
+        """Remove every saved state."""
+        for step in self.steps():
+            shutil.rmtree(self._path(step))
+
+    def save(self, session, saver, step, notes):
+        """Save the variables and `notes`, anything that JSON holds, as the state at `step`."""
+        if step in self.steps():
+            shutil.rmtree(self._path(step))
+        checkpoint.save(self._path(step), session, saver, {NOTES: json.dumps(notes, indent=1)})
+        for name in os.listdir(self.folder):
+            old = re.match(r"step-(\d+)$", name)
+            if old and int(old.group(1)) not in self.steps()[:KEPT]:
+                shutil.rmtree(os.path.join(self.folder, name))
+
+    def restore(self, session, saver, check):
+        """Restore the newest state that is whole and return its notes, or None without any.
+
+        Args:
+            check: called with the notes before anything is restored; it may raise.
+        Raises:
+            checkpoint.CheckpointError: states are there, but none is whole.
+        """
+        def use(prefix):
+            with open(os.path.join(os.path.dirname(prefix), NOTES)) as stream:
+                notes = json.load(stream)
+            check(notes)
+            saver.restore(session, prefix)
+            return notes
+
+        refusals = []
+        for step in self.steps():
+            try:
+                return checkpoint.load(self._path(step), use, expected=(NOTES,))
+            except checkpoint.CheckpointError as error:
+                refusals.append(str(error))
+        if refusals:
+            raise checkpoint.CheckpointError(" ".join(refusals) + " --fresh starts over.")
+        return None
+
+    def _path(self, step):
+        return os.path.join(self.folder, "step-%08d" % step)

@@ -1,0 +1,49 @@
+"""The one place where this package imports TensorFlow: `from ex03_cifar.tf1 import tf`.
+
+The rest of the package is plain TensorFlow 1 and runs the same on TensorFlow 2.21 and on 1.15.
+"""
+import contextlib
+import os
+import sys
+import tempfile
+import warnings
+
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # tf.layers lives in tf-keras today
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+@contextlib.contextmanager
+def quiet_stderr():
+    """Keep what C++ writes to stderr (file descriptor 2) from the user, unless the block fails.
+
+    TensorFlow reports on CUDA and CPU features before its log level is set, so only the file
+    descriptor itself can hold it back. When the block raises, all that was held back is shown.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held_back:
+        stderr = os.dup(2)
+        os.dup2(held_back.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held_back.seek(0)
+            os.write(stderr, held_back.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+with quiet_stderr():
+    import tensorflow.compat.v1 as tf
+
+warnings.filterwarnings("ignore", message="`tf.layers")  # that it is old is why we are here
+tf.logging.set_verbosity(tf.logging.ERROR)
+tf.enable_resource_variables()  # the default of 2.x; 1.15 would read its variables without a lock
+
+
+def start_session(graph):
+    """Return a `tf.Session` on `graph` without TensorFlow's report on the devices it looked for."""
+    with quiet_stderr():
+        return tf.Session(graph=graph)
