@@ -76,10 +76,10 @@ def read_batch(path, count=IMAGES_A_FILE):
 
 
 def _load(folder, files, keras_split):
-    """Read `files` from `folder`, or, where no folder was asked for and none is there, download."""
-    if folder is None and not os.path.isdir(default_folder()):
-        return _download(keras_split)
+    """Read `files` from `folder`; where the default folder is not there, download instead."""
     folder = folder or default_folder()
+    if folder == default_folder() and not os.path.isdir(folder):
+        return _download(keras_split)
     batches = [read_batch(os.path.join(folder, name)) for name in files]
     images, labels = zip(*batches)
     return np.concatenate(images), np.concatenate(labels)

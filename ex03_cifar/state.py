@@ -38,23 +38,31 @@ class RunState:
 
     def steps(self):
         """Return the steps of the saved states, the newest first."""
-        found = [re.match(r"step-(\d+)$", name) for name in os.listdir(self.folder)]
-        return sorted((int(match.group(1)) for match in found if match), reverse=True)
+        return sorted((step for step, path in self._folders().items()
+                       if os.path.exists(os.path.join(path, checkpoint.SEAL))), reverse=True)
 
     def clear(self):
         """Remove every saved state."""
-        for step in self.steps():
-            shutil.rmtree(self._path(step))
+        for path in self._folders().values():
+            shutil.rmtree(path)
 
     def save(self, session, saver, step, notes):
-        """Save the variables and `notes`, anything that JSON holds, as the state at `step`."""
-        if step in self.steps():
-            shutil.rmtree(self._path(step))
-        checkpoint.save(self._path(step), session, saver, {NOTES: json.dumps(notes, indent=1)})
-        for name in os.listdir(self.folder):
-            old = re.match(r"step-(\d+)$", name)
-            if old and int(old.group(1)) not in self.steps()[:KEPT]:
-                shutil.rmtree(os.path.join(self.folder, name))
+        """Save the variables and `notes`, anything that JSON holds, as the state at `step`.
+
+        Raises:
+            checkpoint.CheckpointError: they cannot be written; the states before are untouched.
+        """
+        path = self._path(step)
+        shutil.rmtree(path, ignore_errors=True)  # one that was refused on restoring
+        try:
+            checkpoint.save(path, session, saver, {NOTES: json.dumps(notes, indent=1)})
+        except checkpoint.CheckpointError:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
+        kept = self.steps()[:KEPT]
+        for step, path in self._folders().items():
+            if step not in kept:
+                shutil.rmtree(path)
 
     def restore(self, session, saver, check):
         """Restore the newest state that is whole and return its notes, or None without any.
@@ -80,6 +88,12 @@ class RunState:
         if refusals:
             raise checkpoint.CheckpointError(" ".join(refusals) + " --fresh starts over.")
         return None
+
+    def _folders(self):
+        """Return a dict of step to folder, of the states that were cut short while saving too."""
+        found = [re.match(r"step-(\d+)$", name) for name in os.listdir(self.folder)]
+        return {int(match.group(1)): os.path.join(self.folder, match.group()) for match in found
+                if match}
 
     def _path(self, step):
         return os.path.join(self.folder, "step-%08d" % step)

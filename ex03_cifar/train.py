@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ex03_cifar import augment, dataset
-from ex03_cifar.curves import draw_curves
+from ex03_cifar.figures import IMAGES, draw_curves
 from ex03_cifar.network import network, whitening_kernel
 from ex03_cifar.optimizer import MuonOptimizer
 from ex03_cifar.picture import cifar_views
@@ -38,12 +38,12 @@ HYPERPARAMETERS = dict(
     label_smoothing=0.2,        # Szegedy et al. 2015, arXiv 1512.00567
     shift=2,                    # pixels, the farthest that an image is moved
     cutout=0,                   # pixels, the side of the square that is covered; 0 for none
-    validation=1000,            # images held out of the training set
+    images=50000,               # training images that are used at all, from the first on
+    validation=1000,            # the last of these are held out
     seed=0,
 )
-SECONDS_BETWEEN_SAVES = 120
 WHITENING_IMAGES = 5000
-CURVES = os.path.join(os.path.dirname(os.path.dirname(RELEASE)), "images", "ex03_training.png")
+CURVES = os.path.join(IMAGES, "ex03_training.png")
 
 Model = namedtuple("Model", "images labels train loss correct logits learning_rate temperature "
                             "step finite initialise state_saver release_saver")
@@ -130,7 +130,8 @@ def batch(images, labels, options, epoch, number):
     return augmented, labels[chosen]
 
 
-def train(options, checkpoint_dir=RELEASE, data_dir=None, logdir=None, fresh=False):
+def train(options, checkpoint_dir=RELEASE, data_dir=None, logdir=None, fresh=False,
+          save_every=120):
     """Train, or go on training, and release the weights; return the history, a list of dicts.
 
     Args:
@@ -139,12 +140,13 @@ def train(options, checkpoint_dir=RELEASE, data_dir=None, logdir=None, fresh=Fal
         data_dir: the folder with the binary batches; by default `dataset.default_folder()`.
         logdir: where TensorBoard's events go, if anywhere.
         fresh: whether to forget the state of an earlier run.
+        save_every: seconds of work that are at risk, the time between two saved states.
     Raises:
         dataset.DatasetError, CheckpointError, TrainingError.
     """
     state = RunState(checkpoint_dir)
-    (images, labels), held_out = dataset.hold_out(*dataset.load_train(data_dir),
-                                                  options["validation"])
+    images, labels = [whole[:options["images"]] for whole in dataset.load_train(data_dir)]
+    (images, labels), held_out = dataset.hold_out(images, labels, options["validation"])
     steps_an_epoch = len(images) // options["batch_size"]
     if not steps_an_epoch:
         raise TrainingError("A batch of %d is more than the %d training images: give a smaller "
@@ -175,7 +177,7 @@ def train(options, checkpoint_dir=RELEASE, data_dir=None, logdir=None, fresh=Fal
                 if number + 1 == steps_an_epoch:
                     end_epoch(session, model, run, epoch, held_out, writer)
                 if (stop.requested or step + 1 == steps
-                        or time.time() - saved_at > SECONDS_BETWEEN_SAVES):
+                        or time.time() - saved_at > save_every):
                     save_state(session, model, state, run, step + 1)
                     saved_at = time.time()
                 if stop.requested:
@@ -288,10 +290,15 @@ def parse(arguments):
             ("epochs", int, "how many times the training set is seen"),
             ("batch-size", int, "images in a step"),
             ("learning-rate", float, "of Muon, for the kernels"),
-            ("validation", int, "images held out of the training set; 0 for none"),
+            ("images", int, "training images to use, fewer for a quick trial"),
+            ("validation", int, "images held out of these; 0 for none"),
             ("seed", int, "of every random number")):
         parser.add_argument("--" + name, type=kind, help=text,
                             default=HYPERPARAMETERS[name.replace("-", "_")])
+    parser.add_argument("--widths", type=int, nargs="+", default=HYPERPARAMETERS["widths"],
+                        help="filters in each block")
+    parser.add_argument("--save-every", type=float, default=120, metavar="SECONDS",
+                        help="the time between two saved states")
     parser.add_argument("--checkpoint-dir", default=RELEASE,
                         help="for the released weights, and below it the training state")
     parser.add_argument("--data-dir", help="the folder of the CIFAR-10 binary version "
@@ -308,7 +315,8 @@ def main(arguments=None):
     options = dict(HYPERPARAMETERS)
     options.update({name: value for name, value in vars(given).items() if name in options})
     try:
-        history = train(options, given.checkpoint_dir, given.data_dir, given.logdir, given.fresh)
+        history = train(options, given.checkpoint_dir, given.data_dir, given.logdir, given.fresh,
+                        given.save_every)
         draw_curves(history, given.curves)
     except (dataset.DatasetError, CheckpointError, TrainingError) as error:
         sys.exit("error: %s" % error)

@@ -1,0 +1,64 @@
+"""The pictures of training and evaluation, drawn with matplotlib."""
+import os
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402, the backend comes first
+
+IMAGES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "images")
+
+
+def draw_curves(history, path):
+    """Draw loss and accuracy by epoch, `history` as `train` returns it, into the PNG `path`."""
+    epochs = [line["epoch"] for line in history]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), constrained_layout=True)
+    left.plot(epochs, [line["loss"] for line in history], "o-", color="tab:blue")
+    left.set(title="Training loss (labels smoothed)", xlabel="epoch", ylabel="cross-entropy")
+    for key, label, colour in (("accuracy", "training (augmented)", "tab:blue"),
+                               ("validation", "validation", "tab:orange")):
+        if key in history[-1]:
+            right.plot(epochs, [100 * line[key] for line in history], "o-", label=label,
+                       color=colour)
+    right.set(title="Accuracy", xlabel="epoch", ylabel="%")
+    right.legend(loc="lower right")
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    _save(figure, path)
+
+
+def draw_confusion(counts, names, path):
+    """Draw the confusion matrix int [C,C], a row a true class, into the PNG `path`."""
+    shares = 100 * counts / counts.sum(axis=1, keepdims=True).clip(1)
+    mistakes = shares.copy()
+    mistakes[range(len(names)), range(len(names))] = 0
+    figure, axes = plt.subplots(figsize=(8, 7.2), constrained_layout=True)
+    # Mistakes alone set the colours: beside a diagonal near 100 % they would all look white.
+    axes.imshow(mistakes, cmap="Reds", vmin=0, vmax=max(1, mistakes.max()))
+    for row in range(len(names)):
+        for column in range(len(names)):
+            share, right = shares[row, column], row == column
+            if right:
+                axes.add_patch(plt.Rectangle((column - 0.5, row - 0.5), 1, 1, color="#e6f2e6"))
+            dark = not right and share > 0.6 * mistakes.max()
+            axes.text(column, row, "%.1f" % share if share else "·", ha="center", va="center",
+                      color="white" if dark else "#1a5c1a" if right else "#333333",
+                      weight="bold" if right else "normal", fontsize=10)
+    axes.set_xticks(range(len(names)))
+    axes.set_xticklabels(names, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)))
+    axes.set_yticklabels(names)
+    axes.tick_params(length=0)
+    axes.set(xlabel="answer", ylabel="true class",
+             title="Test images of each class, in % (%.2f %% right)"
+             % (100 * counts.trace() / max(1, counts.sum())))
+    _save(figure, path)
+
+
+def _save(figure, path):
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    plt.close(figure)

@@ -1,0 +1,59 @@
+"""What the tests share: where the repository and the real data are, and a small data set."""
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
+
+RECORDS = 10000  # in each file of CIFAR-10's binary version
+
+
+def run(*command, **options):
+    """Run a command from the repository's root; return the finished process with its text."""
+    environment = dict(os.environ, **options.pop("env", {}))
+    return subprocess.run(command, cwd=options.pop("cwd", ROOT), env=environment,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          universal_newlines=True, timeout=options.pop("timeout", 300), **options)
+
+
+def write_batch(path, images, labels):
+    """Write a file of 10,000 records: these first, black images of class 0 after them."""
+    planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).reshape(len(images), -1)
+    np.concatenate([labels[:, None].astype(np.uint8), planes], axis=1).tofile(path)
+    with open(path, "ab") as stream:
+        stream.truncate(RECORDS * 3073)
+
+
+def generated_images(count, seed):
+    """Return `count` images of ten classes, each a colour and a height of a square, in noise."""
+    rng = np.random.RandomState(seed)
+    labels = rng.randint(0, 10, count)
+    images = rng.randint(0, 120, (count, 32, 32, 3))
+    for image, label in zip(images, labels):
+        row, column = 4 + 5 * (label // 3), rng.randint(4, 18)
+        image[row:row + 5, column:column + 7, label % 3] += 120
+    return images.astype(np.uint8), labels.astype(np.int32)
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory):
+    """A folder in CIFAR-10's binary layout whose first 500 training and test images mean something."""
+    folder = tmp_path_factory.mktemp("cifar-10-batches-bin")
+    write_batch(str(folder / "data_batch_1.bin"), *generated_images(500, seed=1))
+    write_batch(str(folder / "test_batch.bin"), *generated_images(500, seed=2))
+    for number in range(2, 6):
+        write_batch(str(folder / ("data_batch_%d.bin" % number)), *generated_images(1, seed=3))
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder of the real CIFAR-10, in the Keras home; tests that need it say so without it."""
+    from ex03_cifar import dataset
+    if not os.path.isdir(dataset.default_folder()):
+        pytest.skip("the real CIFAR-10 is not in %s" % dataset.default_folder())
+    return dataset.default_folder()

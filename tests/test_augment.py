@@ -1,0 +1,44 @@
+"""Augmentation moves, mirrors and covers pixels as its docstrings say, and changes nothing else."""
+import numpy as np
+
+from ex03_cifar import augment
+
+IMAGES = np.random.RandomState(0).randint(0, 256, (200, 32, 32, 3)).astype(np.uint8)
+
+
+def test_a_shift_is_a_crop_of_the_image_mirrored_at_its_border():
+    moved = augment.shift(IMAGES, np.random.RandomState(1), most=2)
+    offsets = set()
+    for image, result in zip(IMAGES, moved):
+        padded = np.pad(image, ((2, 2), (2, 2), (0, 0)), "reflect")
+        fits = [(row, column) for row in range(5) for column in range(5)
+                if np.array_equal(padded[row:row + 32, column:column + 32], result)]
+        assert len(fits) == 1
+        offsets.update(fits)
+    assert len(offsets) == 25  # every offset occurs
+
+
+def test_every_image_is_mirrored_in_one_of_two_epochs():
+    starts = np.random.RandomState(2).randint(0, 2, len(IMAGES))
+    for epoch in range(4):
+        result = augment.alternating_mirror(IMAGES, starts, epoch)
+        for image, seen, start in zip(IMAGES, result, starts):
+            expected = image[:, ::-1] if (start + epoch) % 2 else image
+            assert np.array_equal(seen, expected)
+
+
+def test_cutout_covers_one_square_inside_the_image():
+    result = augment.cutout(np.zeros_like(IMAGES), np.random.RandomState(3), size=8)
+    covered = (result == np.array([125, 123, 114])).all(axis=-1)
+    assert (covered.sum(axis=(1, 2)) == 64).all()
+    for mask in covered:
+        rows, columns = np.nonzero(mask)
+        assert np.ptp(rows) == 7 and np.ptp(columns) == 7
+    assert np.array_equal(result[~covered], np.zeros_like(result[~covered]))
+
+
+def test_the_same_generator_state_gives_the_same_images():
+    for function in (augment.shift, lambda images, rng: augment.cutout(images, rng, 8)):
+        first = function(IMAGES, np.random.RandomState(4))
+        assert np.array_equal(first, function(IMAGES, np.random.RandomState(4)))
+        assert not np.array_equal(first, function(IMAGES, np.random.RandomState(5)))

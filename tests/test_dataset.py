@@ -1,0 +1,66 @@
+"""The reader hands out the real data set, and refuses what is not it, in a sentence."""
+import os
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from conftest import run
+
+from ex03_cifar import dataset
+
+
+def test_the_real_data_set_has_its_published_statistics(real_data):
+    images, labels = dataset.load_train(real_data)
+    assert images.shape == (50000, 32, 32, 3) and images.dtype == np.uint8
+    assert labels.dtype == np.int32
+    assert np.bincount(labels).tolist() == [5000] * 10
+    means = [images[..., channel].mean(dtype=np.float64) for channel in range(3)]
+    np.testing.assert_allclose(means, [125.30691805, 122.95039414, 113.86538318], rtol=1e-9)
+    test_images, test_labels = dataset.load_test(real_data)
+    assert len(test_images) == 10000 and np.bincount(test_labels).tolist() == [1000] * 10
+
+
+def test_a_record_is_a_label_and_three_planes(tmp_path):
+    record = np.arange(3073) % 251
+    record[0] = 7
+    path = str(tmp_path / "batch.bin")
+    record.astype(np.uint8).tofile(path)
+    images, labels = dataset.read_batch(path, count=1)
+    assert labels.tolist() == [7]
+    for row, column, channel in ((0, 0, 0), (5, 17, 1), (31, 31, 2)):
+        assert images[0, row, column, channel] == record[1 + 1024 * channel + 32 * row + column]
+
+
+def test_a_short_file_is_refused(small_data, tmp_path):
+    folder = shutil.copytree(small_data, str(tmp_path / "data"))
+    path = os.path.join(folder, "data_batch_3.bin")
+    os.truncate(path, os.path.getsize(path) - 1)
+    with pytest.raises(dataset.DatasetError, match=r"data_batch_3\.bin has 30729999 bytes"):
+        dataset.load_train(folder)
+
+
+def test_a_label_above_nine_is_refused(small_data, tmp_path):
+    folder = shutil.copytree(small_data, str(tmp_path / "data"))
+    with open(os.path.join(folder, "data_batch_2.bin"), "r+b") as stream:
+        stream.seek(41 * 3073)
+        stream.write(b"\x0a")
+    with pytest.raises(dataset.DatasetError, match=r"data_batch_2\.bin has the label 10 at image 41"):
+        dataset.load_train(folder)
+
+
+def test_a_missing_batch_is_refused(small_data, tmp_path):
+    folder = shutil.copytree(small_data, str(tmp_path / "data"))
+    os.remove(os.path.join(folder, "data_batch_5.bin"))
+    with pytest.raises(dataset.DatasetError, match=r"data_batch_5\.bin cannot be read: No such"):
+        dataset.load_train(folder)
+
+
+def test_without_files_or_network_the_user_is_told_what_to_put_where(tmp_path):
+    offline = {"KERAS_HOME": str(tmp_path), "https_proxy": "http://127.0.0.1:9"}
+    done = run(sys.executable, "-m", "ex03_cifar.train", "--checkpoint-dir", str(tmp_path / "release"),
+               env=offline)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    message = done.stderr.strip().splitlines()[-1]
+    assert message.startswith("error: CIFAR-10 is not in %s" % tmp_path)
+    assert "unpack cifar-10-binary.tar.gz" in message

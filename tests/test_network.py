@@ -1,0 +1,77 @@
+"""The graph is the network that it is said to be."""
+import numpy as np
+import pytest
+
+from ex03_cifar.network import architecture, network, partial_identity, whitening_kernel
+from ex03_cifar.tf1 import start_session, tf
+from conftest import generated_images
+
+
+def build(images_type=tf.uint8, convolutions=2):
+    images = tf.placeholder(images_type, [None, 32, 32, 3])
+    return images, network(images, [8, 16, 32], convolutions, training=False)
+
+
+def test_floats_are_an_error():
+    with tf.Graph().as_default(), pytest.raises(TypeError, match="raw uint8 pixels, not float32"):
+        build(tf.float32)
+
+
+def test_the_layers_are_convolutions_pooling_normalisation_and_a_fully_connected_output():
+    with tf.Graph().as_default() as graph:
+        _, logits = build()
+        kinds = [operation.type for operation in graph.get_operations()]
+    assert kinds.count("Conv2D") == 7  # the whitening one, and two in each block
+    assert kinds.count("MaxPool") == 3
+    assert kinds.count("FusedBatchNormV3") == 7
+    assert kinds.count("MatMul") == 1
+    assert logits.shape.as_list() == [None, 10]
+
+
+def test_normalisation_is_in_the_graph():
+    """The first convolution sees (pixel - mean) / deviation of the raw pixels that were fed."""
+    pixels, _ = generated_images(4, seed=0)
+    with tf.Graph().as_default() as graph:
+        images, _ = build()
+        first = [o for o in graph.get_operations() if o.type == "Conv2D"][0]
+        with start_session(graph) as session:
+            seen = session.run(first.inputs[0], {images: pixels})
+    expected = (pixels - [125.3, 123.0, 113.9]) / [63.0, 62.1, 66.7]
+    np.testing.assert_allclose(seen, expected, atol=1e-5)
+
+
+def test_whitened_patches_are_uncorrelated(real_data):
+    from ex03_cifar import dataset
+    images = dataset.load_train(real_data)[0][:2000]
+    kernel = whitening_kernel(images, epsilon=0)
+    assert kernel.shape == (2, 2, 3, 24)
+    with tf.Graph().as_default() as graph:
+        pixels = (tf.constant(images, tf.float32) - [125.3, 123.0, 113.9]) / [63.0, 62.1, 66.7]
+        whitened = tf.nn.conv2d(pixels, kernel[..., :12], strides=[1, 1, 1, 1], padding="VALID")
+        with start_session(graph) as session:
+            channels = session.run(whitened).reshape(-1, 12).astype(np.float64)
+    np.testing.assert_allclose(channels.T.dot(channels) / len(channels), np.eye(12), atol=1e-2)
+    np.testing.assert_array_equal(kernel[..., 12:], -kernel[..., :12])
+
+
+def test_a_partial_identity_hands_its_input_on():
+    pixels = np.random.RandomState(0).rand(2, 9, 9, 5).astype(np.float32)
+    with tf.Graph().as_default() as graph:
+        output = tf.nn.conv2d(pixels, partial_identity([3, 3, 5, 8]), [1, 1, 1, 1], "SAME")
+        with start_session(graph) as session:
+            result = session.run(output)
+    np.testing.assert_allclose(result[..., :5], pixels, atol=1e-6)
+    assert (np.abs(result[..., 5:]).max(axis=(0, 1, 2)) > 0.01).all()
+
+
+@pytest.mark.parametrize("convolutions", (2, 3))
+def test_the_architecture_can_be_read_off_the_variables(convolutions):
+    with tf.Graph().as_default():
+        build(convolutions=convolutions)
+        shapes = {v.op.name: v.shape.as_list() for v in tf.global_variables()}
+    assert architecture(shapes) == ((8, 16, 32), convolutions)
+    del shapes["network/block1/conv1/kernel"]
+    with pytest.raises(ValueError):
+        architecture(shapes)
+    with pytest.raises(ValueError):
+        architecture({"dense/kernel": [3, 10]})

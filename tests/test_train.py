@@ -1,0 +1,270 @@
+"""Training learns, resumes to the bit wherever it was stopped, and loses nothing when it fails."""
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT, generated_images
+from conftest import run as run_command
+from forked import run, start
+
+from ex03_cifar import checkpoint
+from ex03_cifar.tf1 import tf
+
+TRAIN = "ex03_cifar.train"
+
+
+def options(data, folder, **more):
+    """A small run's command line: 8 steps in 2 epochs, a state saved after each."""
+    given = {"data-dir": data, "checkpoint-dir": folder, "curves": os.path.join(folder, "c.png"),
+             "images": 500, "validation": 100, "batch-size": 100, "epochs": 2, "save-every": 0}
+    given.update({name.replace("_", "-"): value for name, value in more.items()})
+    command = ["--widths", "8", "16", "16"]
+    for name, value in given.items():
+        command += ["--" + name] if value is True else ["--" + name, str(value)]
+    return command
+
+
+def variables(folder):
+    """Return every variable of the checkpoint in `folder`, a dict of name to array."""
+    def read(prefix):
+        reader = tf.train.NewCheckpointReader(prefix)
+        return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+    return checkpoint.load(folder, read, expected=("run.json",) if "step-" in folder else ())
+
+
+def states(folder):
+    return sorted(name for name in os.listdir(os.path.join(folder, "state")) if "step-" in name)
+
+
+def assert_same_bits(first, second):
+    assert set(first) == set(second)
+    for name in first:
+        assert first[name].tobytes() == second[name].tobytes(), name
+
+
+def epoch_lines(text):
+    return re.findall(r"epoch +\d+  training loss.*%", text)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(small_data, tmp_path_factory):
+    """The folder of a small run that nothing disturbed, what it printed, and its seconds."""
+    folder = str(tmp_path_factory.mktemp("undisturbed"))
+    began = time.time()
+    code, text = run(TRAIN, options(small_data, folder), os.path.join(folder, "out"))
+    assert code == 0, text
+    return folder, text, time.time() - began
+
+
+def test_it_learns_500_images_and_a_new_process_restores_the_same_logits(small_data, tmp_path):
+    folder = str(tmp_path)
+    code, text = run(TRAIN, options(small_data, folder, epochs=20, validation=0, save_every=600),
+                     str(tmp_path / "out"))
+    assert code == 0, text
+    accuracy = float(re.findall(r"training accuracy ([\d.]+) %", text)[-1])
+    assert accuracy > 97, text
+
+    program = ("import sys, numpy as np\n"
+               "from conftest import generated_images\n"
+               "from ex03_cifar.classifier import Classifier, run_in_parts\n"
+               "network = Classifier(sys.argv[1])\n"
+               "images, labels = generated_images(500, seed=2)\n"
+               "logits = run_in_parts(network.session, network.logits, network.images, images)\n"
+               "assert np.mean(logits.argmax(axis=1) == labels) > 0.95\n"
+               "print(logits.astype('<f4').tobytes().hex())\n")
+    path = os.pathsep.join([ROOT, os.path.join(ROOT, "tests")])
+    answers = [run_command(sys.executable, "-c", program, folder, env={"PYTHONPATH": path})
+               for _ in range(2)]
+    assert answers[0].returncode == 0, answers[0].stderr
+    assert answers[0].stdout == answers[1].stdout and len(answers[0].stdout) > 500 * 10 * 8
+
+    # The logits of the training session itself, before anything was saved, are the same bits.
+    from ex03_cifar import train
+    hyperparameters = dict(train.HYPERPARAMETERS, widths=[8, 16, 16])
+    with tf.Graph().as_default() as graph:
+        model = train.build(hyperparameters, 1, np.zeros((2, 2, 3, 24), np.float32))
+        with tf.Session(graph=graph) as session:
+            session.run(model.initialise)
+            checkpoint.load(folder, lambda prefix: model.release_saver.restore(session, prefix))
+            images, _ = generated_images(500, seed=2)
+            logits = session.run(model.logits, {model.images: images})
+    assert logits.astype("<f4").tobytes().hex() == answers[0].stdout.strip()
+
+
+def test_a_run_killed_at_20_random_moments_ends_in_the_same_weights(
+        small_data, undisturbed, tmp_path):
+    reference, _, seconds = undisturbed
+    folder, output = str(tmp_path / "killed"), str(tmp_path / "out")
+    rng = random.Random(0)
+    kills = 0
+    while kills < 20:
+        process = start(TRAIN, options(small_data, folder), output)
+        time.sleep(rng.uniform(0.2, 1.0) * seconds)
+        if process.is_alive():
+            kills += 1
+        process.kill()
+        process.join()
+        if process.exitcode == 0:  # it was through before its moment came: kill a new one
+            compare_with_undisturbed(folder, reference)
+            shutil.rmtree(folder)
+        else:
+            assert process.exitcode == -signal.SIGKILL, open(output).read()
+    code, text = run(TRAIN, options(small_data, folder), output)
+    assert code == 0, text
+    compare_with_undisturbed(folder, reference)
+
+
+def compare_with_undisturbed(folder, reference):
+    """Optimizer slots and moving averages included, and the released weights too."""
+    assert states(folder)[-1] == states(reference)[-1] == "step-00000008"
+    last = os.path.join("state", "step-00000008")
+    assert_same_bits(variables(os.path.join(folder, last)),
+                     variables(os.path.join(reference, last)))
+    assert_same_bits(variables(folder), variables(reference))
+
+
+def test_ctrl_c_saves_in_the_middle_of_an_epoch_and_the_same_command_goes_on(
+        small_data, undisturbed, tmp_path):
+    folder = str(tmp_path / "stopped")
+    command = [sys.executable, "-m", TRAIN] + options(small_data, folder, save_every=600,
+                                                      epochs=200)
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               universal_newlines=True)
+    for line in process.stdout:
+        if line.startswith("epoch"):
+            break
+    process.send_signal(signal.SIGINT)
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, text
+    assert "the same command goes on from there" in text and "Traceback" not in text
+    step = int(states(folder)[-1][5:])
+    assert step > 0
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               universal_newlines=True)
+    for line in process.stdout:
+        if line.startswith("Going on"):
+            break
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert "Going on from step %d " % step in line
+
+
+def test_two_runs_with_one_seed_print_and_save_the_same(small_data, undisturbed, tmp_path):
+    reference, text, _ = undisturbed
+    code, again = run(TRAIN, options(small_data, str(tmp_path)), str(tmp_path / "out"))
+    assert code == 0 and epoch_lines(again) == epoch_lines(text) and len(epoch_lines(text)) == 2
+    assert_same_bits(variables(str(tmp_path)), variables(reference))
+    code, other = run(TRAIN, options(small_data, str(tmp_path), seed=1, fresh=True),
+                      str(tmp_path / "out"))
+    assert code == 0 and epoch_lines(other) != epoch_lines(text)
+
+
+def test_at_most_two_states_are_kept(undisturbed):
+    assert states(undisturbed[0]) == ["step-00000007", "step-00000008"]
+
+
+def test_contradicting_options_are_named_and_fresh_starts_over(small_data, undisturbed, tmp_path):
+    folder = shutil.copytree(undisturbed[0], str(tmp_path / "copy"))
+    output = str(tmp_path / "out")
+    code, text = run(TRAIN, options(small_data, folder, epochs=3, seed=7), output)
+    assert code == 1 and "Traceback" not in text
+    assert "epochs 2, now 3" in text and "seed 0, now 7" in text and "--fresh" in text
+    assert "batch" not in text
+    assert states(folder) == states(undisturbed[0])
+    code, text = run(TRAIN, options(small_data, folder, epochs=3, seed=7, fresh=True), output)
+    assert code == 0 and len(epoch_lines(text)) == 3
+
+
+def test_a_damaged_newest_state_falls_back_on_the_one_before(small_data, undisturbed, tmp_path):
+    folder = shutil.copytree(undisturbed[0], str(tmp_path / "copy"))
+    newest = os.path.join(folder, "state", "step-00000008")
+    data, = [name for name in os.listdir(newest) if ".data" in name]
+    os.truncate(os.path.join(newest, data), 1000)
+    code, text = run(TRAIN, options(small_data, folder), str(tmp_path / "out"))
+    assert code == 0 and "Going on from step 7 " in text
+    compare_with_undisturbed(folder, undisturbed[0])
+
+
+def test_a_second_training_into_one_folder_refuses(small_data, tmp_path):
+    folder, output = str(tmp_path / "shared"), str(tmp_path / "first")
+    first = start(TRAIN, options(small_data, folder, epochs=500, save_every=600), output)
+    while "epoch" not in (open(output).read() if os.path.exists(output) else ""):
+        assert first.is_alive()
+        time.sleep(0.1)
+    code, text = run(TRAIN, options(small_data, folder), str(tmp_path / "second"))
+    assert first.is_alive()
+    first.kill()
+    first.join()
+    assert code == 1 and "Another training is running in %s" % folder in text
+    assert "Traceback" not in text
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_the_state_before_it(
+        small_data, undisturbed, tmp_path):
+    """A limit on the size of files stands in for the disk: the second save no longer fits."""
+    folder = shutil.copytree(undisturbed[0], str(tmp_path / "copy"))
+    newest = os.path.join(folder, "state", "step-00000008")
+    shutil.rmtree(newest)
+    before = variables(os.path.join(folder, "state", "step-00000007"))
+    released = variables(folder)
+    for limit in (5000, 20000, 60000):
+        code, text = run(TRAIN, options(small_data, folder), str(tmp_path / ("out%d" % limit)),
+                         largest_file=limit)
+        assert code == 1 and "cannot be written to" in text, text
+        assert "Traceback" not in text
+        assert states(folder) == ["step-00000007"]
+        assert_same_bits(variables(os.path.join(folder, "state", "step-00000007")), before)
+        assert_same_bits(variables(folder), released)
+    code, _ = run(TRAIN, options(small_data, folder), str(tmp_path / "out"))
+    assert code == 0
+    compare_with_undisturbed(folder, undisturbed[0])
+
+
+def test_a_folder_that_cannot_be_written_is_a_sentence(small_data, tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder in (str(tmp_path / "file" / "folder"), "/proc/checkpoints"):
+        code, text = run(TRAIN, options(small_data, folder), str(tmp_path / "out"))
+        assert code == 1 and "Traceback" not in text
+        assert "cannot be written to %s" % folder in text
+
+
+def test_a_lost_data_file_leaves_the_state_untouched(small_data, undisturbed, tmp_path):
+    data = shutil.copytree(small_data, str(tmp_path / "data"))
+    os.remove(os.path.join(data, "data_batch_4.bin"))
+    folder = shutil.copytree(undisturbed[0], str(tmp_path / "copy"))
+    code, text = run(TRAIN, options(data, folder), str(tmp_path / "out"))
+    assert code == 1 and "data_batch_4.bin cannot be read" in text and "Traceback" not in text
+    assert_same_bits(variables(os.path.join(folder, "state", "step-00000008")),
+                     variables(os.path.join(undisturbed[0], "state", "step-00000008")))
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_good_state(small_data, tmp_path):
+    folder = str(tmp_path / "diverging")
+    code, text = run(TRAIN, options(small_data, folder, learning_rate="1e30", epochs=10),
+                     str(tmp_path / "out"))
+    assert code == 1 and "Traceback" not in text
+    step = int(re.search(r"(?:at|after) step (\d+): try a smaller --learning-rate", text).group(1))
+    for name in states(folder):
+        assert int(name[5:]) <= step
+        for value in variables(os.path.join(folder, "state", name)).values():
+            assert np.isfinite(value).all()
+    assert not os.path.exists(os.path.join(folder, "SHA256SUMS"))  # nothing was released
+
+
+def test_tensorboard_gets_the_scalars_and_the_graph(small_data, tmp_path):
+    code, text = run(TRAIN, options(small_data, str(tmp_path), logdir=str(tmp_path / "log")),
+                     str(tmp_path / "out"))
+    assert code == 0, text
+    events, = os.listdir(str(tmp_path / "log"))
+    tags, graphs = set(), 0
+    for event in tf.train.summary_iterator(str(tmp_path / "log" / events)):
+        tags.update(value.tag for value in event.summary.value)
+        graphs += bool(event.graph_def)
+    assert {"loss", "accuracy", "validation"} <= tags and graphs == 1
