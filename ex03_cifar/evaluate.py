@@ -79,7 +79,8 @@ def main(arguments=None):
         classifier = Classifier(given.checkpoint_dir)
         images, labels = dataset.load_test(given.data_dir)
     except CheckpointError as error:
-        print("error: %s" % error, file=sys.stderr)
+        print("error: %s Make a new one by python -m ex03_cifar.train, or fetch the released one "
+              "again." % error, file=sys.stderr)
         return 2
     except dataset.DatasetError as error:
         sys.exit("error: %s" % error)
