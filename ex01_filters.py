@@ -181,7 +181,7 @@ def fit(picture):
     """The picture scaled to fill a panel, as a sharp mosaic if it is enlarged."""
     scale = min(PANEL / picture.width, PANEL / picture.height)
     size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-    return picture.resize(size, Image.LANCZOS if scale < 1 else Image.NEAREST)
+    return picture.resize(size, Image.LANCZOS if scale < 1 else Image.NEAREST, reducing_gap=3.0)
 
 
 def draw_overview(picture, patterns):
@@ -371,7 +371,7 @@ def draw_one_position(sheet, left, top, start, window, name, colour):
 
 def draw_pipeline(sheet, left, top, letter, maps, rectified, pooled):
     """Three rows, one a filter: the letter's feature map, then ReLU, then max-pooling."""
-    for x, name, meaning in [(0, f"Feature map of the {letter}", "one sum for each position"),
+    for x, name, meaning in [(0, f"Feature map of the {letter}", "49 positions, 49 sums"),
                              (8.8, "ReLU", "below zero becomes 0"),
                              (17.6, "Max-pooling", "largest of each 2×2")]:
         sheet.text(left + x, top - 2.3, name, 15, weight="bold")
@@ -389,7 +389,7 @@ def draw_pipeline(sheet, left, top, letter, maps, rectified, pooled):
 
 def draw_steps(maps, rectified, pooled):
     """The explanation from top to bottom, from the arrays of compute_steps(), as a PIL.Image."""
-    sheet = Sheet(59, 51)
+    sheet = Sheet(59, 52)
     sheet.text(1.5, 1.9, "How a convolution tells an X from an O", 30, weight="bold")
 
     sheet.text(1.5, 5.0, "1  A picture is numbers", 18, weight="bold")
@@ -413,6 +413,8 @@ def draw_steps(maps, rectified, pooled):
                weight="bold")
     for left, letter, index in [(7.4, "X", 0), (35.4, "O", 1)]:
         draw_pipeline(sheet, left, 24.3, letter, maps[index], rectified[index], pooled[index])
+    sheet.text(1.5, 22.0, "Filter", 15, weight="bold")
+    sheet.text(1.5, 23.2, "one pattern", 13, GREY)
     for index, pattern in enumerate(PATTERNS):
         y = 24.3 + 8 * index
         sheet.numbers(1.5, y + 2, grid(pattern), ONES)
@@ -425,6 +427,8 @@ def draw_steps(maps, rectified, pooled):
     sheet.text(1.5, 49.0, "The best match of each filter:  X {}, {}, {}   O {}, {}, {}.  ".format(
         *best.ravel()) + "Arms alone can be found in an O; the centre is in the X only.", 18,
                weight="bold")
+    sheet.text(1.5, 50.5, "Here the filters were chosen by hand. A network finds its own while it "
+                          "learns.", 14, GREY)
     return sheet.picture()
 
 

@@ -34,7 +34,7 @@ SUN = (424.0, 374.0)            # x, y
 DECK_REGION = (300, 332, 660, 355)
 RIPPLES_REGION = (330, 520, 630, 636)
 PYLON_REGIONS = tuple((x - 16, 150, x + 17, 320) for x in PYLON_CENTRES)
-HANGER_REGIONS = ((284, 230, 360, 326), (602, 230, 678, 326))
+HANGER_REGIONS = ((284, 262, 350, 326), (610, 262, 676, 326))
 
 # Distances for the water's perspective.
 FOCAL_LENGTH = 900.0            # pixels
@@ -106,7 +106,7 @@ def draw_sky(x, y, rng):
     texture = spectral_noise(rng, (1024, 1024), 1.6, stretch=1.8)
     density = sample(texture, u + 140.0, v)
     towards_sun = sample(texture, u + 140.0 + 9.0 * np.tanh((SUN[0] - x) / 200.0), v + 10.0)
-    cover = smoothstep(-0.55, 1.0, density) * smoothstep(0.03, 0.25, height)
+    cover = smoothstep(-0.55, 1.0, density) * smoothstep(0.12, 0.50, height)
     lit = smoothstep(-0.35, 0.45, density - towards_sun)
     glow = np.exp(-distance / 330.0)
     shade = np.stack([150 + 70 * glow, 136 + 30 * glow, 158 - 20 * glow], axis=-1)
