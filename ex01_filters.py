@@ -462,7 +462,7 @@ def parse_arguments(arguments):
                         help="instead, draw ex01_steps.png: convolution, ReLU and max-pooling "
                              "explained on an X and an O")
     options = parser.parse_args(arguments)
-    if options.steps and options.image:
+    if options.steps and options.image is not None:
         parser.error("--steps draws its own X and O; give it no IMAGE")
     return options
 
@@ -474,7 +474,7 @@ def main(arguments=None):
         if options.steps:
             write_steps(options.output_dir)
         else:
-            write_filters(options.image or SOURCE, options.output_dir)
+            write_filters(SOURCE if options.image is None else options.image, options.output_dir)
     except Refusal as refusal:
         sys.exit(f"ex01_filters.py: {refusal}")
     except KeyboardInterrupt:
