@@ -41,7 +41,8 @@ with quiet_stderr():
 warnings.filterwarnings("ignore", message="`tf.layers")  # that it is old is why we are here
 tf.logging.set_verbosity(tf.logging.ERROR)
 tf.disable_eager_execution()
-tf.enable_resource_variables()  # the default of 2.x; 1.15 would read its variables without a lock
+tf.enable_v2_tensorshape()
+tf.enable_resource_variables()  # 1.15 would otherwise read its variables without a lock
 
 
 def start_session(graph):

@@ -1,0 +1,82 @@
+"""Genuine TensorFlow 1.15 and today's TensorFlow give the same pictures, answers and losses.
+
+These tests compare the Python that runs them with the one that $OTHER_PYTHON names; `.ci/run`
+runs them on Python 3.7 against 3.10 or later.
+"""
+import glob
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT, run
+
+OTHER = os.environ.get("OTHER_PYTHON")
+PHOTOS = os.path.join(os.path.dirname(ROOT), "shared", "photos")
+
+pytestmark = pytest.mark.skipif(not OTHER, reason="$OTHER_PYTHON names no second Python")
+
+
+def both(*command, **options):
+    """Run a command of the repository with either Python; return what each printed."""
+    done = [run(python, *command, **options) for python in (sys.executable, OTHER)]
+    for process in done:
+        assert process.returncode == 0, process.stderr
+    return [process.stdout for process in done]
+
+
+def test_they_are_two_generations():
+    versions = [run(python, "-c", "import tensorflow as tf; print(tf.__version__)").stdout[:2]
+                for python in (sys.executable, OTHER)]
+    assert sorted(versions) == ["1.", "2."]
+
+
+def test_the_filtered_images_are_identical(tmp_path):
+    for number, python in enumerate((sys.executable, OTHER)):
+        done = run(python, "ex01_filters.py", "--output-dir", str(tmp_path / str(number)))
+        assert done.returncode == 0, done.stderr
+    for name in ("ex01_horizontal.png", "ex01_vertical.png"):
+        first, second = [(tmp_path / number / name).read_bytes() for number in "01"]
+        assert first == second
+
+
+def test_every_picture_gets_the_same_class_and_the_same_probabilities():
+    pictures = sorted(glob.glob(os.path.join(PHOTOS, "*", "*.jpg"))
+                      or glob.glob(os.path.join(ROOT, "images", "*.jpg")))
+    answers = [[json.loads(line) for line in text.splitlines()]
+               for text in both("predict", "--json", *pictures)]
+    assert len(answers[0]) == len(answers[1]) == len(pictures) > 0
+    for first, second in zip(*answers):
+        assert first["path"] == second["path"] and first["class"] == second["class"]
+        for name, probability in first["probabilities"].items():
+            assert abs(probability - second["probabilities"][name]) < 0.001, first["path"]
+
+
+def test_training_goes_on_from_the_same_state_with_the_same_losses(small_data, tmp_path):
+    """One run is cut off after its first steps; both Pythons take it to its end."""
+    options = ["--data-dir", small_data, "--images", "500", "--validation", "100", "--epochs", "3",
+               "--batch-size", "100", "--widths", "8", "16", "16", "--save-every", "0",
+               "--curves", str(tmp_path / "curves.png")]
+    begun = str(tmp_path / "begun")
+    process = subprocess.Popen(
+        [OTHER, "-m", "ex03_cifar.train", "--checkpoint-dir", begun] + options, cwd=ROOT,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not glob.glob(os.path.join(begun, "state", "step-*", "SHA256SUMS")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    losses = []
+    for number, python in enumerate((sys.executable, OTHER)):
+        folder = str(tmp_path / str(number))
+        shutil.copytree(begun, folder)
+        done = run(python, "-m", "ex03_cifar.train", "--checkpoint-dir", folder, *options)
+        assert done.returncode == 0 and "Going on from step" in done.stdout, done.stderr
+        losses.append([float(loss) for loss in
+                       re.findall(r"training loss ([\d.]+)", done.stdout)])
+    assert len(losses[0]) == 3
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
