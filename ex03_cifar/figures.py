@@ -53,7 +53,7 @@ def draw_confusion(counts, names, path):
     axes.set_yticklabels(names)
     axes.tick_params(length=0)
     axes.set(xlabel="answer", ylabel="true class",
-             title="Test images of each class, in % (%.2f %% right)"
+             title="Test images of each class, in %% (%.2f %% right)"
              % (100 * counts.trace() / max(1, counts.sum())))
     _save(figure, path)
 
