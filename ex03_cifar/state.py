@@ -1,9 +1,10 @@
-"""The state of a training run on disk: saved often, resumed to the bit, never by two at once."""
+"""A training run that stops: its state on disk, saved often and never by two; Ctrl-C heard."""
 import fcntl
 import json
 import os
 import re
 import shutil
+import signal
 
 from ex03_cifar import checkpoint
 
@@ -97,3 +98,22 @@ class RunState:
 
     def _path(self, step):
         return os.path.join(self.folder, "step-%08d" % step)
+
+
+class StopRequest:
+    """While active, the first Ctrl-C (or SIGTERM) only asks the loop to stop after its step."""
+
+    def __enter__(self):
+        self.requested = False
+        self._previous = {number: signal.signal(number, self._request)
+                          for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def _request(self, number, frame):
+        if self.requested:  # a person who insists is not kept waiting
+            raise KeyboardInterrupt
+        self.requested = True
+
+    def __exit__(self, *exception):
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)

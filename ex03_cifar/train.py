@@ -4,24 +4,21 @@ Where an earlier run with the same options stopped, the same command goes on fro
 """
 import argparse
 import os
-import signal
 import sys
 import time
 import zlib
-from collections import namedtuple
 
 import numpy as np
 from tqdm import tqdm
 
 from ex03_cifar import augment, dataset
 from ex03_cifar.figures import IMAGES, draw_curves
-from ex03_cifar.network import network, whitening_kernel
-from ex03_cifar.optimizer import MuonOptimizer
+from ex03_cifar.graph import build
+from ex03_cifar.network import whitening_kernel
 from ex03_cifar.picture import cifar_views
 from ex03_cifar.checkpoint import CheckpointError, save as save_checkpoint
-from ex03_cifar.classifier import (RELEASE, fit_temperature, mean_by_picture, run_in_parts,
-                                   temperature_variable)
-from ex03_cifar.state import RunState
+from ex03_cifar.classifier import RELEASE, fit_temperature, mean_by_picture, run_in_parts
+from ex03_cifar.state import RunState, StopRequest
 from ex03_cifar.tf1 import start_session, tf
 
 HYPERPARAMETERS = dict(
@@ -45,75 +42,9 @@ HYPERPARAMETERS = dict(
 WHITENING_IMAGES = 5000
 CURVES = os.path.join(IMAGES, "ex03_training.png")
 
-Model = namedtuple("Model", "images labels train loss correct logits learning_rate temperature "
-                            "step finite initialise state_saver release_saver")
-
 
 class TrainingError(Exception):
     """Training cannot go on; the message is for the person at the keyboard."""
-
-
-def build(options, steps, first_kernel):
-    """Build the graph of training and validation in the current `tf.Graph`.
-
-    Args:
-        options: the hyper-parameters, a dict with the keys of `HYPERPARAMETERS`.
-        steps: how many steps the whole run has.
-        first_kernel: float32 [2,2,3,24], as `whitening_kernel` returns it.
-    """
-    tf.set_random_seed(options["seed"])
-    images = tf.placeholder(tf.uint8, [None, 32, 32, 3], "images")
-    labels = tf.placeholder(tf.int32, [None], "labels")
-    shape = options["widths"], options["convolutions"]
-    training_logits = network(images, *shape, training=True, first_kernel=first_kernel)
-    logits = network(images, *shape, training=False)
-    temperature = temperature_variable()
-    released = tf.global_variables()  # before the optimizers add theirs
-
-    step = tf.train.get_or_create_global_step()
-    decay = tf.train.polynomial_decay(1.0, step, steps, end_learning_rate=0.0)
-    loss = tf.losses.softmax_cross_entropy(
-        tf.one_hot(labels, 10), training_logits, label_smoothing=options["label_smoothing"],
-        reduction=tf.losses.Reduction.SUM)
-    correct = tf.equal(tf.argmax(training_logits, 1, output_type=tf.int32), labels)
-    return Model(
-        images=images, labels=labels, logits=logits, temperature=temperature, step=step,
-        train=optimise(loss, tf.shape(images)[0], decay, step, options),
-        loss=loss / tf.cast(tf.shape(images)[0], tf.float32),
-        correct=tf.reduce_sum(tf.cast(correct, tf.int32)),
-        learning_rate=options["learning_rate"] * decay,
-        finite=tf.reduce_all([tf.reduce_all(tf.is_finite(variable)) for variable in released]),
-        initialise=tf.global_variables_initializer(),
-        state_saver=tf.train.Saver(max_to_keep=None),
-        release_saver=tf.train.Saver(released, max_to_keep=None))
-
-
-def optimise(loss, batch_size, decay, step, options):
-    """Return the operation that trains one step: Muon for the kernels, SGD for all the rest.
-
-    Args:
-        loss: scalar, summed over the batch.
-        batch_size: int scalar tensor.
-        decay: scalar from 1 to 0, multiplies every learning rate.
-        step: the global step, counted up.
-    """
-    kernels = [v for v in tf.trainable_variables() if "/conv" in v.name]
-    heads = [v for v in tf.trainable_variables() if "/head/" in v.name]
-    biases = [v for v in tf.trainable_variables() if v.name.endswith("beta:0")]
-    groups = [(MuonOptimizer(options["learning_rate"] * decay, options["momentum"]), kernels)]
-    for variables, rate in ((biases, options["bias_learning_rate"]),
-                            (heads, options["head_learning_rate"])):
-        shrink = options["weight_decay"] * tf.cast(batch_size, tf.float32) / rate
-        loss += shrink * tf.add_n([tf.nn.l2_loss(variable) for variable in variables])
-        groups.append((tf.train.MomentumOptimizer(rate * decay, options["sgd_momentum"],
-                                                  use_nesterov=True), variables))
-    trained = [variable for _, variables in groups for variable in variables]
-    gradients = iter(tf.gradients(loss, trained))
-    with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
-        updates = [optimizer.apply_gradients([(next(gradients), v) for v in variables])
-                   for optimizer, variables in groups]
-    with tf.control_dependencies(updates):
-        return step.assign_add(1).op
 
 
 def batch(images, labels, options, epoch, number):
@@ -261,25 +192,6 @@ def release(session, model, folder, held_out):
     save_checkpoint(folder, session, model.release_saver)
 
 
-class StopRequest:
-    """While active, the first Ctrl-C (or SIGTERM) only asks the loop to stop after its step."""
-
-    def __enter__(self):
-        self.requested = False
-        self._previous = {number: signal.signal(number, self._request)
-                          for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def _request(self, number, frame):
-        if self.requested:  # a person who insists is not kept waiting
-            raise KeyboardInterrupt
-        self.requested = True
-
-    def __exit__(self, *exception):
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-
 def parse(arguments):
     """Return the command line's options as an `argparse.Namespace`."""
     parser = argparse.ArgumentParser(
@@ -287,15 +199,15 @@ def parse(arguments):
         description="Train the CIFAR-10 network and release its weights. A run that was stopped "
                     "is gone on with by the same command.")
     for name, kind, text in (
-            ("epochs", int, "how many times the training set is seen"),
-            ("batch-size", int, "images in a step"),
+            ("epochs", positive, "how many times the training set is seen"),
+            ("batch-size", positive, "images in a step"),
             ("learning-rate", float, "of Muon, for the kernels"),
-            ("images", int, "training images to use, fewer for a quick trial"),
-            ("validation", int, "images held out of these; 0 for none"),
-            ("seed", int, "of every random number")):
+            ("images", positive, "training images to use, fewer for a quick trial"),
+            ("validation", natural, "images held out of these; 0 for none"),
+            ("seed", natural, "of every random number")):
         parser.add_argument("--" + name, type=kind, help=text,
                             default=HYPERPARAMETERS[name.replace("-", "_")])
-    parser.add_argument("--widths", type=int, nargs="+", default=HYPERPARAMETERS["widths"],
+    parser.add_argument("--widths", type=positive, nargs="+", default=HYPERPARAMETERS["widths"],
                         help="filters in each block")
     parser.add_argument("--save-every", type=float, default=120, metavar="SECONDS",
                         help="the time between two saved states")
@@ -307,6 +219,17 @@ def parse(arguments):
     parser.add_argument("--curves", default=CURVES, help="the picture of the training curves")
     parser.add_argument("--fresh", action="store_true", help="forget an earlier run's state")
     return parser.parse_args(arguments)
+
+
+def natural(text, smallest=0):
+    """Return an argument as a whole number from `smallest` up, for argparse."""
+    if not text.isdigit() or int(text) < smallest:
+        raise argparse.ArgumentTypeError("%r is no whole number from %d up" % (text, smallest))
+    return int(text)
+
+
+def positive(text):
+    return natural(text, smallest=1)
 
 
 def main(arguments=None):

@@ -86,10 +86,10 @@ def test_it_learns_500_images_and_a_new_process_restores_the_same_logits(small_d
     assert answers[0].stdout == answers[1].stdout and len(answers[0].stdout) > 500 * 10 * 8
 
     # The logits of the training session itself, before anything was saved, are the same bits.
-    from ex03_cifar import train
+    from ex03_cifar import graph as training, train
     hyperparameters = dict(train.HYPERPARAMETERS, widths=[8, 16, 16])
     with tf.Graph().as_default() as graph:
-        model = train.build(hyperparameters, 1, np.zeros((2, 2, 3, 24), np.float32))
+        model = training.build(hyperparameters, 1, np.zeros((2, 2, 3, 24), np.float32))
         with tf.Session(graph=graph) as session:
             session.run(model.initialise)
             checkpoint.load(folder, lambda prefix: model.release_saver.restore(session, prefix))
@@ -135,25 +135,23 @@ def test_ctrl_c_saves_in_the_middle_of_an_epoch_and_the_same_command_goes_on(
     folder = str(tmp_path / "stopped")
     command = [sys.executable, "-m", TRAIN] + options(small_data, folder, save_every=600,
                                                       epochs=200)
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                               universal_newlines=True)
-    for line in process.stdout:
-        if line.startswith("epoch"):
-            break
-    process.send_signal(signal.SIGINT)
-    text, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, text
+    code, _, text = interrupt(command, "epoch")
+    assert code == 130, text
     assert "the same command goes on from there" in text and "Traceback" not in text
     step = int(states(folder)[-1][5:])
     assert step > 0
+    _, line, _ = interrupt(command, "Going on")
+    assert "Going on from step %d " % step in line
+
+
+def interrupt(command, awaited):
+    """Press Ctrl-C at the first line that begins so; return exit code, line and the rest."""
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                universal_newlines=True)
-    for line in process.stdout:
-        if line.startswith("Going on"):
-            break
+    line = next(line for line in process.stdout if line.startswith(awaited))
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
-    assert "Going on from step %d " % step in line
+    rest, _ = process.communicate(timeout=60)
+    return process.returncode, line, rest
 
 
 def test_two_runs_with_one_seed_print_and_save_the_same(small_data, undisturbed, tmp_path):
