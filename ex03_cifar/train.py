@@ -106,12 +106,14 @@ def train(options, checkpoint_dir=RELEASE, data_dir=None, logdir=None, fresh=Fal
                                     % (epoch + 1, loss / seen, 100 * correct / seen),
                                     refresh=False)
                 if number + 1 == steps_an_epoch:
-                    end_epoch(session, model, run, epoch, held_out, writer)
-                if (stop.requested or step + 1 == steps
+                    rate = (bar.n - bar.initial) / bar.format_dict["elapsed"]
+                    end_epoch(session, model, run, epoch, held_out, rate, writer)
+                stopping = stop.requested
+                if (stopping or step + 1 == steps
                         or time.time() - saved_at > save_every):
                     save_state(session, model, state, run, step + 1)
                     saved_at = time.time()
-                if stop.requested:
+                if stopping:
                     raise KeyboardInterrupt
         release(session, model, checkpoint_dir, held_out)
     return run["history"]
@@ -154,8 +156,8 @@ def train_step(session, model, run, step, images, labels):
                    run["sums"][1] + int(correct), run["sums"][2] + len(images)]
 
 
-def end_epoch(session, model, run, epoch, held_out, writer):
-    """Validate, print the epoch's line and keep it in the history."""
+def end_epoch(session, model, run, epoch, held_out, rate, writer):
+    """Validate, print the epoch's line with the `rate` in images/s, keep it in the history."""
     loss, correct, seen = run["sums"]
     line = {"epoch": epoch + 1, "loss": loss / seen, "accuracy": correct / seen}
     text = "epoch %2d  training loss %.4f  training accuracy %.2f %%" % (
@@ -164,7 +166,7 @@ def end_epoch(session, model, run, epoch, held_out, writer):
         answers = run_in_parts(session, model.logits, model.images, held_out[0]).argmax(axis=1)
         line["validation"] = float(np.mean(answers == held_out[1]))
         text += "  validation accuracy %.2f %%" % (100 * line["validation"])
-    tqdm.write(text)
+    tqdm.write("%s  (%.0f images/s)" % (text, rate))
     run["history"].append(line)
     run["sums"] = [0, 0, 0]
     if writer:
