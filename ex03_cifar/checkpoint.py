@@ -19,7 +19,15 @@ UNFINISHED = ".unfinished-"
 
 
 class CheckpointError(Exception):
-    """A checkpoint is missing, damaged or foreign, or cannot be written."""
+    """A checkpoint is missing, damaged or foreign, or cannot be written.
+
+    Where one cannot be used, `path` is the file or folder that is at fault and `problem` one of
+    "missing", "damaged", "unreadable" and "foreign", for who words the error in another language.
+    """
+
+    def __init__(self, message, path=None, problem=None):
+        super(CheckpointError, self).__init__(message)
+        self.path, self.problem = path, problem
 
 
 def save(folder, session, saver, notes=None):
@@ -71,7 +79,7 @@ def load(folder, use, expected=()):
             if isinstance(error, CheckpointError):
                 raise
             raise CheckpointError("The checkpoint in %s cannot be used: %s."
-                                  % (folder, _reason(error)))
+                                  % (folder, _reason(error)), folder, "foreign")
 
 
 def _verify(folder, expected):
@@ -82,16 +90,18 @@ def _verify(folder, expected):
                                  ) if len(prefixes) == 1 else None
     if set(digests) != wanted:
         raise CheckpointError("%s is damaged: it does not list a checkpoint's files."
-                              % os.path.join(folder, SEAL))
+                              % os.path.join(folder, SEAL), os.path.join(folder, SEAL), "damaged")
     for name, digest in digests.items():
         path = os.path.join(folder, name)
         try:
             found = _digest(path)
         except OSError as error:
-            raise CheckpointError("%s cannot be read: %s." % (path, _reason(error)))
+            raise CheckpointError("%s cannot be read: %s." % (path, _reason(error)), path,
+                                  "missing" if isinstance(error, FileNotFoundError)
+                                  else "unreadable")
         if found != digest:
             raise CheckpointError("%s is damaged: it is not the file that %s lists."
-                                  % (path, os.path.join(folder, SEAL)))
+                                  % (path, os.path.join(folder, SEAL)), path, "damaged")
     return os.path.join(folder, prefixes[0])
 
 
@@ -118,10 +128,12 @@ def _read_seal(folder):
     path = os.path.join(folder, SEAL)
     content = _seal_bytes(folder)
     if content is None:
-        raise CheckpointError("There is no checkpoint in %s (%s is missing)." % (folder, path))
+        raise CheckpointError("There is no checkpoint in %s (%s is missing)." % (folder, path),
+                              path, "missing")
     lines = re.findall(br"([0-9a-f]{64})  ([\w.-]+)\n", content)
     if b"".join(b"%s  %s\n" % line for line in lines) != content:
-        raise CheckpointError("%s is damaged: it is no list of SHA-256 digests." % path)
+        raise CheckpointError("%s is damaged: it is no list of SHA-256 digests." % path, path,
+                              "damaged")
     return {name.decode(): digest.decode() for digest, name in lines}
 
 
@@ -132,8 +144,9 @@ def _seal_bytes(folder):
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise CheckpointError("%s cannot be read: %s."
-                              % (os.path.join(folder, SEAL), _reason(error)))
+        path = os.path.join(folder, SEAL)
+        raise CheckpointError("%s cannot be read: %s." % (path, _reason(error)), path,
+                              "unreadable")
 
 
 def _digest(path):

@@ -32,9 +32,8 @@ class Classifier:
             temperature = temperature_variable()
             self.mean_logits = tf.placeholder(tf.float32, [None, 10], "mean_logits")
             self.answer = tf.nn.softmax(self.mean_logits / temperature)
-            saver = tf.train.Saver()
-        self.session = start_session(graph)
-        saver.restore(self.session, prefix)
+            self.session = start_session(graph)
+            tf.train.Saver().restore(self.session, prefix)
 
     def probabilities(self, views, counts):
         """Return the probabilities float32 [N,10] of N pictures.

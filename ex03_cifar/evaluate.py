@@ -9,7 +9,7 @@ from ex03_cifar import dataset
 from ex03_cifar.checkpoint import CheckpointError
 from ex03_cifar.classifier import RELEASE, Classifier
 from ex03_cifar.figures import IMAGES, draw_confusion
-from ex03_cifar.picture import cifar_views
+from ex03_cifar.views import cifar_views
 
 
 def calibration_error(probabilities, labels, bins=15):

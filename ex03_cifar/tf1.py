@@ -25,7 +25,7 @@ def quiet_stderr():
         os.dup2(held_back.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:  # not on Ctrl-C: that is no failure to explain
             held_back.seek(0)
             os.write(stderr, held_back.read())
             raise

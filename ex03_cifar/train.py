@@ -15,11 +15,11 @@ from ex03_cifar import augment, dataset
 from ex03_cifar.figures import IMAGES, draw_curves
 from ex03_cifar.graph import build
 from ex03_cifar.network import whitening_kernel
-from ex03_cifar.picture import cifar_views
 from ex03_cifar.checkpoint import CheckpointError, save as save_checkpoint
 from ex03_cifar.classifier import RELEASE, fit_temperature, mean_by_picture, run_in_parts
 from ex03_cifar.state import RunState, StopRequest
 from ex03_cifar.tf1 import start_session, tf
+from ex03_cifar.views import cifar_views
 
 HYPERPARAMETERS = dict(
     widths=[64, 256, 256],      # filters in each block

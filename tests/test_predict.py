@@ -1,0 +1,216 @@
+"""./predict as people run it: real files, real TensorFlow, a process of its own each time."""
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PREDICT = os.path.join(ROOT, "predict")
+CLASSES = ("Avion", "Automobile", "Oiseau", "Chat", "Cerf",
+           "Chien", "Grenouille", "Cheval", "Bateau", "Camion")
+MISTAKE_SECONDS = 0.2
+
+
+def run(*arguments, **options):
+    """Run ./predict; return its exit code, stdout and stderr, both bytes."""
+    options.setdefault("stdin", subprocess.DEVNULL)
+    done = subprocess.run([sys.executable, options.pop("program", PREDICT)] + list(arguments),
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120, **options)
+    return done.returncode, done.stdout, done.stderr
+
+
+def environment(**changes):
+    return dict(os.environ, **changes)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """The options that name a checkpoint: an untrained network answers as formally as any."""
+    from ex03_cifar import checkpoint
+    from ex03_cifar.classifier import temperature_variable
+    from ex03_cifar.network import network
+    from ex03_cifar.tf1 import start_session, tf
+    folder = str(tmp_path_factory.mktemp("weights"))
+    with tf.Graph().as_default() as graph:
+        tf.set_random_seed(1)
+        network(tf.placeholder(tf.uint8, [None, 32, 32, 3]), [16, 16, 16], 2, training=False)
+        temperature_variable()
+        with start_session(graph) as session:
+            session.run(tf.global_variables_initializer())
+            checkpoint.save(folder, session, tf.train.Saver())
+    return "--checkpoint-dir", folder
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """The path of a JPEG of noise."""
+    path = str(tmp_path / "bruit.jpg")
+    pixels = np.random.RandomState(0).randint(0, 256, (60, 80, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def first_line(weights, *arguments, **options):
+    """Run ./predict, expect success without a word on stderr, and return the lines of stdout."""
+    code, out, err = run(*(weights + arguments), **options)
+    assert (code, err) == (0, b"")
+    return out.decode("utf-8").splitlines()
+
+
+def test_one_picture_gives_one_line(weights, picture):
+    code, out, err = run(*weights, picture)
+    assert (code, err) == (0, b"")
+    assert out in [("Prédiction: %s\n" % name).encode("utf-8") for name in CLASSES]
+
+
+@pytest.mark.parametrize("changes", [
+    dict(LC_ALL="C"), dict(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0"),
+    dict(PYTHONIOENCODING="ascii")])
+def test_the_answer_is_utf8_in_any_locale(weights, picture, changes):
+    assert first_line(weights, picture, env=environment(**changes))[0].startswith("Prédiction: ")
+
+
+def test_it_runs_through_a_link_from_any_folder(weights, picture, tmp_path):
+    os.symlink(PREDICT, str(tmp_path / "devine"))
+    folder, name = os.path.split(picture)
+    lines = first_line(weights, name, program="./devine", cwd=folder)
+    assert lines[0].startswith("Prédiction: ")
+
+
+def test_no_argument_prints_the_usage(tmp_path):
+    code, out, err = run()
+    assert (code, out) == (2, b"")
+    assert err.decode("utf-8").startswith("Utilisation : ./predict [options] IMAGE")
+
+
+def test_help_is_french():
+    code, out, err = run("--help", env=environment(LC_ALL="C"))
+    assert (code, err) == (0, b"")
+    text = out.decode("utf-8")
+    assert "Dit ce que montre une image" in text
+    assert not any(word in text for word in ("usage", "show", "exit", "positional"))
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--top", "0", "a.png"], ["--top", "onze", "a.png"], ["--top"], ["--inconnu", "a.png"],
+    ["--json=oui", "a.png"], ["--explain", "b.gif", "a.png"], ["--explain", "b.png", "a", "b"],
+    ["--explain", "/nulle/part/b.png", "a.png"]])
+def test_wrong_usage_is_told_in_french(arguments):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, b"")
+    usage, sentence = err.decode("utf-8").splitlines()
+    assert usage.startswith("Utilisation : ") and sentence.startswith("Erreur: ")
+    assert not any(word in sentence for word in ("argument", "invalid", "expected"))
+
+
+def mistakes(folder):
+    """Return (path, what its sentence says) of files that are no pictures."""
+    text = folder / "notes.jpg"
+    text.write_text("ceci n'est pas une image")
+    (folder / "vide.png").write_bytes(b"")
+    os.mkfifo(str(folder / "tube"))
+    return [(str(folder / "absent.jpg"), "n'existe pas"), (str(folder), "est un dossier"),
+            (str(text), "n'est pas une image"), (str(folder / "vide.png"), "est vide"),
+            (str(folder / "tube"), "n'est pas un fichier ordinaire"),
+            ("/dev/zero", "n'est pas un fichier ordinaire"),
+            (str(text / "dedans"), "n'existe pas"), ("x" * 300, "le nom est trop long")]
+
+
+def test_each_mistake_gets_a_sentence(tmp_path):
+    for path, reason in mistakes(tmp_path):
+        code, out, err = run(path)
+        sentence, = err.decode("utf-8").splitlines()
+        assert (code, out) == (1, b"")
+        assert sentence.startswith("Erreur: %s " % path) and reason in sentence
+
+
+def test_mistakes_do_not_import_tensorflow(tmp_path):
+    """A TensorFlow that fails on import stands before the real one on the path."""
+    (tmp_path / "tensorflow").mkdir()
+    (tmp_path / "tensorflow" / "__init__.py").write_text("raise SystemExit('imported')")
+    for path, reason in mistakes(tmp_path):
+        code, out, err = run(path, env=environment(PYTHONPATH=str(tmp_path)))
+        assert code == 1 and b"imported" not in err
+
+
+def test_an_unreadable_file_gets_a_sentence(picture):
+    os.chmod(picture, 0)
+    if os.access(picture, os.R_OK):
+        pytest.skip("permissions do not stop root")
+    code, out, err = run(picture)
+    assert (code, out) == (1, b"") and "permission" in err.decode("utf-8")
+
+
+def test_without_weights_it_says_how_to_make_them(picture, tmp_path):
+    code, out, err = run("--checkpoint-dir", str(tmp_path / "none"), picture)
+    sentence, = err.decode("utf-8").splitlines()
+    assert (code, out) == (2, b"")
+    assert str(tmp_path / "none") in sentence and "python3 -m ex03_cifar.train" in sentence
+
+
+def test_many_pictures_are_answered_in_order(weights, picture, tmp_path):
+    bad = str(tmp_path / "absent.jpg")
+    paths = [picture, bad] + [picture] * 40
+    code, out, err = run(*weights, *paths)
+    lines = out.decode("utf-8").splitlines()
+    assert code == 1
+    assert err.decode("utf-8") == "Erreur: %s n'existe pas.\n" % bad
+    assert len(lines) == 41 and all(line.startswith(picture + ": Prédiction: ") for line in lines)
+
+
+def test_standard_input_is_read(weights, picture):
+    with open(picture, "rb") as stream:
+        assert first_line(weights, "-", stdin=stream) == first_line(weights, picture)
+
+
+def test_json_holds_the_same_answer(weights, picture, tmp_path):
+    odd = os.path.join(os.fsencode(str(tmp_path)), b"a\xff\n\"b.jpg")
+    os.rename(picture, odd)
+    code, out, err = run("--json", *weights, odd, str(tmp_path / "absent"))
+    good, bad = [json.loads(line) for line in out.decode("utf-8").splitlines()]
+    assert code == 1
+    assert good["name"] == CLASSES[good["class"]]
+    assert list(good["probabilities"]) == list(CLASSES)
+    assert abs(sum(good["probabilities"].values()) - 1) < 1e-4
+    assert max(good["probabilities"], key=good["probabilities"].get) == good["name"]
+    assert good["path"].endswith("a\\xff\n\"b.jpg") and "n'existe pas" in bad["error"]
+
+
+def test_a_name_cannot_break_the_lines(weights, picture, tmp_path):
+    odd = os.path.join(os.fsencode(str(tmp_path)), b"a\xff\n\x1b[31mb.jpg")
+    os.rename(picture, odd)
+    code, out, err = run(*weights, odd, odd + b"?")
+    assert code == 1 and out.count(b"\n") == 1 and err.count(b"\n") == 1
+    assert b"\\n\\x1b[31mb.jpg: Pr" in out and b"\\n\\x1b[31mb.jpg? n'existe pas" in err
+
+
+def test_top_adds_percentages(weights, picture):
+    lines = first_line(weights, "--top", "3", picture)
+    assert len(lines) == 4 and lines[0].split()[1] == lines[1].split()[0]
+    numbers = [float(line.split()[1].replace(",", ".")) for line in lines[1:]]
+    assert numbers == sorted(numbers, reverse=True) and all(line[-1] == "%" for line in lines[1:])
+
+
+def test_a_closed_pipe_ends_it_quietly(weights, picture):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, PREDICT] + list(weights) + [picture] * 3,
+                          stdout=writer, stderr=subprocess.PIPE, timeout=120)
+    os.close(writer)
+    assert done.stderr == b""
+
+
+def test_control_c_ends_it_quietly(weights, picture):
+    process = subprocess.Popen([sys.executable, PREDICT] + list(weights) + [picture] * 3,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        process.communicate(timeout=1)
+    except subprocess.TimeoutExpired:
+        pass
+    process.send_signal(2)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, b"", b"")
