@@ -10,6 +10,7 @@ from ex03_cifar.tf1 import start_session, tf
 RELEASE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
                        "checkpoints", "cifar10")
 IMAGES_A_RUN = 1000  # bounds the memory that a long list of pictures takes
+SURE = 0.8  # the probability from which a second look is spared
 
 
 class Classifier:
@@ -42,8 +43,37 @@ class Classifier:
             views: uint8 [sum of counts,32,32,3], the views of the pictures one after another.
             counts: how many views each picture has.
         """
+        return self._softmax(self._mean_logits(views, counts))
+
+    def look(self, pictures):
+        """Return the probabilities float32 [N,10] of N pictures, looking again where in doubt.
+
+        The answer is that of `probabilities` for a picture's first views, and where that is less
+        than SURE, for its first and further views together.
+
+        Args:
+            pictures: a list of `views.Views`.
+        """
+        counts = np.array([len(views.first) for views in pictures])
+        logits = self._mean_logits(np.concatenate([views.first for views in pictures]), counts)
+        probabilities = self._softmax(logits)
+        doubtful = [place for place, views in enumerate(pictures)
+                    if len(views.further) and probabilities[place].max() < SURE]
+        if doubtful:
+            further = [pictures[place].further for place in doubtful]
+            more = np.array([len(views) for views in further])
+            share = (more / (counts[doubtful] + more)).astype(np.float32)[:, None]
+            logits = ((1 - share) * logits[doubtful]
+                      + share * self._mean_logits(np.concatenate(further), more))
+            probabilities[doubtful] = self._softmax(logits)
+        return probabilities
+
+    def _mean_logits(self, views, counts):
         logits = run_in_parts(self.session, self.logits, self.images, views)
-        return self.session.run(self.answer, {self.mean_logits: mean_by_picture(logits, counts)})
+        return mean_by_picture(logits, counts)
+
+    def _softmax(self, logits):
+        return self.session.run(self.answer, {self.mean_logits: logits})
 
 
 def temperature_variable():

@@ -5,6 +5,7 @@ that a file that is no picture is refused at once.
 """
 import contextlib
 import errno
+import functools
 import importlib
 import io
 import os
@@ -19,7 +20,7 @@ FORMATS = "JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "AVIF", "PPM"
 PLUGINS = "Jpeg", "Png", "WebP", "Gif", "Bmp", "Tiff", "Avif", "Ppm"
 STANDARD_INPUT = "-"
 
-SHORT_SIDE = 128  # pixels, at least this much of a bigger picture's shorter side is kept
+SHORT_SIDE = 96  # pixels, at least this much of a bigger picture's shorter side is kept
 FILE_BYTES = 256 << 20
 PIXELS = 64 << 20            # of a picture that is decoded at full size
 JPEG_PIXELS = 200 << 20      # a JPEG is reduced while it is decoded
@@ -106,6 +107,7 @@ def _standard_input():
     return io.BytesIO(content)
 
 
+@functools.lru_cache(maxsize=None)
 def _formats():
     """Return the names of the formats that this Pillow knows, their plugins imported.
 
@@ -196,18 +198,27 @@ def _in_srgb(picture, profile):
     from PIL import ImageCms
     alpha = picture.getchannel("A") if picture.mode in ("LA", "RGBA") else None
     opaque = picture.convert(picture.mode[:-1]) if alpha else picture
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        space = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}[opaque.mode]
-        if source.profile.xcolor_space.strip() != space:
-            return picture
-        converted = ImageCms.profileToProfile(opaque, source, ImageCms.createProfile("sRGB"),
-                                              outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
+    transform = _to_srgb(profile, opaque.mode)
+    if transform is None:
         return picture
+    converted = ImageCms.applyTransform(opaque, transform)
     if alpha:
         converted.putalpha(alpha)
     return converted
+
+
+@functools.lru_cache(maxsize=8)  # the pictures of one camera share theirs
+def _to_srgb(profile, mode):
+    """Return the ImageCms transform of a profile, bytes; None if it is damaged or for others."""
+    from PIL import ImageCms
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        space = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}[mode]
+        if source.profile.xcolor_space.strip() != space:
+            return None
+        return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
+        return None
 
 
 def _on_white(picture):

@@ -1,8 +1,13 @@
 """Pictures -> views: the 32x32 images of one picture whose answers are averaged."""
+from collections import namedtuple
+
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 SIDE = 32  # pixels, the side of a view
+CORNER = 0.8  # of the shorter side, the side of the squares of a second look
+
+Views = namedtuple("Views", "first further")  # uint8 [A,32,32,3] and [B,32,32,3], B may be 0
 
 
 def cifar_views(images):
@@ -16,10 +21,44 @@ def cifar_views(images):
     return np.stack(moved + [view[:, :, ::-1] for view in moved], axis=1)
 
 
-def views(picture):
-    """Return the views uint8 [V,32,32,3] of a Pillow image in RGB, their answers to be averaged."""
+def picture_views(picture):
+    """Return the `Views` of a Pillow image in RGB of any size.
+
+    A picture of CIFAR-10's size has those that `evaluate` gives it. Another one has to become a
+    square: squashing distorts it, cutting loses its ends, padding makes it small, so each is
+    done once. The further views, for where these three leave doubt, are their mirror images and
+    four squares towards the corners, where a small subject may be.
+    """
     if picture.size == (SIDE, SIDE):
-        return cifar_views(np.asarray(picture)[None])[0]
-    square = ImageOps.fit(picture, (SIDE, SIDE), Image.LANCZOS)
-    whole = picture.resize((SIDE, SIDE), Image.LANCZOS)
-    return cifar_views(np.stack([np.asarray(square), np.asarray(whole)])).reshape(-1, SIDE, SIDE, 3)
+        return Views(cifar_views(np.asarray(picture)[None])[0], np.empty((0, SIDE, SIDE, 3), np.uint8))
+    whole = squashed(picture)
+    if picture.width == picture.height:  # all three are the same
+        first = cifar_views(whole[None])[0, :3]
+    else:
+        first = np.stack([whole, squashed(picture, square(picture, 1, 0.5, 0.5)), padded(picture)])
+    corners = [squashed(picture, square(picture, CORNER, x, y)) for x in (0, 1) for y in (0, 1)]
+    return Views(first, np.concatenate([first[:, :, ::-1], corners]))
+
+
+def squashed(picture, box=None):
+    """Return `box` (left, top, right, bottom; by default all) of a picture as a view.
+
+    Pillow's filters widen with the reduction and so do not alias.
+    """
+    return np.asarray(picture.resize((SIDE, SIDE), Image.BICUBIC, box))
+
+
+def square(picture, scale, x, y):
+    """Return the box of a square, `scale` of the shorter side; x, y in [0,1] say where."""
+    side = scale * min(picture.size)
+    left, top = (picture.width - side) * x, (picture.height - side) * y
+    return left, top, left + side, top + side
+
+
+def padded(picture):
+    """Return the whole picture in its proportions as a view, its border pixels drawn outwards."""
+    longer = max(picture.size)
+    width, height = [max(1, int(round(SIDE * length / longer))) for length in picture.size]
+    pixels = np.asarray(picture.resize((width, height), Image.BICUBIC))
+    top, left = (SIDE - height) // 2, (SIDE - width) // 2
+    return np.pad(pixels, ((top, SIDE - height - top), (left, SIDE - width - left), (0, 0)), "edge")
