@@ -78,7 +78,7 @@ def _open_file(path):
     """Open a regular file (or standard input, read to its end), and never wait for a writer."""
     try:
         if path == STANDARD_INPUT:
-            return _standard_input()
+            return io.BytesIO(_standard_input())
         if stat.S_ISDIR(os.stat(path).st_mode):
             raise PictureError("est un dossier, pas une image")
         if not stat.S_ISREG(os.stat(path).st_mode):
@@ -96,7 +96,9 @@ def _open_file(path):
     return stream
 
 
+@functools.lru_cache(maxsize=None)
 def _standard_input():
+    """Return the bytes of standard input, which can be read only once."""
     if sys.stdin is None:
         raise PictureError("ne peut pas être lu : l'entrée standard est fermée")
     content = sys.stdin.buffer.read(FILE_BYTES + 1)
@@ -104,7 +106,7 @@ def _standard_input():
         raise PictureError("est vide")
     if len(content) > FILE_BYTES:
         raise PictureError("est trop gros (plus de %d Mo)" % (FILE_BYTES >> 20))
-    return io.BytesIO(content)
+    return content
 
 
 @functools.lru_cache(maxsize=None)

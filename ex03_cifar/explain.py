@@ -1,0 +1,136 @@
+"""Draw what decided an answer: the picture beside its Grad-CAM map.
+
+Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391) weights the channels of the last convolution
+by the mean gradient of the class's logit and keeps what speaks for the class.
+"""
+import os
+import tempfile
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402, the backend comes first
+import numpy as np  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from ex03_cifar.dataset import CLASSES  # noqa: E402
+from ex03_cifar.tf1 import tf  # noqa: E402
+from ex03_cifar.views import SIDE  # noqa: E402
+
+SCALES = 0.8, 0.6, 0.4  # of the shorter side, the sides of the windows that are looked through
+CELL = 8  # pixels of a view, the side of a cell of the last features
+DRAWN_SIDE = 256  # pixels, at least this much of the picture's shorter side is drawn
+
+
+def windows(width, height):
+    """Return the boxes (left, top, right, bottom) of squares that cover a picture, and the whole.
+
+    The network's last features are 3x3 cells a view, too coarse to show a shape. Windows of three
+    sizes that overlap, averaged where they do, show one.
+    """
+    boxes = [(0, 0, width, height)]
+    for scale in SCALES:
+        side = scale * min(width, height)
+        columns, rows = [1 + int(np.ceil((length - side) / (side / 4))) for length in (width, height)]
+        boxes += [(left, top, left + side, top + side)
+                  for left in np.linspace(0, width - side, columns)
+                  for top in np.linspace(0, height - side, rows)]
+    return boxes
+
+
+def grad_cam(classifier, picture, number):
+    """Return the Grad-CAM map of class `number`, float [H,W] in [0,1], of a Pillow image in RGB.
+
+    The maps of all windows lie where the windows lie, and each counts as much as its window
+    speaks for the class.
+    """
+    margin = min(picture.size) // 4  # or no window's cells would reach the right and lower border
+    shown = slice(margin, margin + picture.height), slice(margin, margin + picture.width)
+    picture = Image.fromarray(np.pad(np.asarray(picture), ((margin,) * 2,) * 2 + ((0, 0),), "edge"))
+    boxes = windows(*picture.size)
+    views = np.stack([np.asarray(picture.resize((SIDE, SIDE), Image.BICUBIC, box))
+                      for box in boxes])
+    maps, confidences = _maps(classifier, views, number)
+    total, weights = np.zeros((2,) + picture.size[::-1])
+    for (left, top, right, bottom), values, confidence in zip(boxes, maps, confidences):
+        # Three poolings drop what does not fill a cell: the 3x3 cells are the first 24 pixels.
+        width, height = [max(1, int(length * len(values) * CELL / SIDE))
+                         for length in (right - left, bottom - top)]
+        place = (slice(int(top), int(top) + height), slice(int(left), int(left) + width))
+        values = Image.fromarray(values.astype(np.float32)).resize((width, height), Image.BICUBIC)
+        # A window counts less towards its border, or the borders would show.
+        taper = np.outer(np.hanning(height + 2)[1:-1], np.hanning(width + 2)[1:-1]) + 1e-3
+        total[place] += taper * confidence * np.maximum(values, 0)
+        weights[place] += taper
+    heat = (total / np.maximum(weights, 1e-3))[shown]
+    heat -= heat.min()
+    return heat / max(heat.max(), 1e-6)
+
+
+def _maps(classifier, views, number):
+    """Return the maps float [N,3,3] of views uint8 [N,32,32,3] and the class's probabilities [N]."""
+    graph = classifier.session.graph
+    with graph.as_default():
+        features = graph.get_operation_by_name("network/global_max_pooling").inputs[0]
+        gradient, = tf.gradients(classifier.logits[:, number], features)
+        weights = tf.reduce_mean(gradient, axis=[1, 2], keepdims=True)
+        heat = tf.nn.relu(tf.reduce_sum(weights * features, axis=3))
+    maps = classifier.session.run(heat, {classifier.images: views})
+    return maps, classifier.probabilities(views, np.ones(len(views), int))[:, number]
+
+
+def draw_explanation(classifier, picture, probabilities, path):
+    """Draw the picture, the map of its best class and the best classes into the PNG `path`.
+
+    Args:
+        probabilities: float [10], the answer that is explained.
+    Raises:
+        OSError: the file cannot be written; one that was there is untouched.
+    """
+    best = np.argsort(-probabilities)[:5]
+    heat = grad_cam(classifier, picture, int(best[0]))
+    width = min(9, max(2.5, 4 * picture.width / picture.height))  # inches, the pictures are 4 high
+    figure, (left, middle, right) = plt.subplots(
+        1, 3, figsize=(2 * width + 3.6, 4.5), constrained_layout=True,
+        gridspec_kw={"width_ratios": [width, width, 3]})
+    left.imshow(picture)
+    left.set_title("L'image\n")
+    middle.imshow(picture.convert("L"), cmap="gray", vmin=0, vmax=255)
+    middle.imshow(heat, cmap="inferno", alpha=0.15 + 0.6 * heat, vmin=0, vmax=1)
+    middle.set_title("Ce qui parle pour « %s »\n(Grad-CAM)" % CLASSES[best[0]])
+    for axes in (left, middle):
+        axes.set_axis_off()
+    _draw_bars(right, best, probabilities)
+    try:
+        _save(figure, path)
+    finally:
+        plt.close(figure)
+
+
+def _draw_bars(axes, best, probabilities):
+    """Draw the probabilities of the classes `best`, the most probable on top."""
+    places = np.arange(len(best))[::-1]
+    axes.barh(places, 100 * probabilities[best], height=0.6,
+              color=["tab:orange"] + ["tab:gray"] * (len(best) - 1))
+    for place, number in zip(places, best):
+        percentage = ("%.1f %%" % (100 * probabilities[number])).replace(".", ",")
+        axes.text(100 * probabilities[number] + 3, place, percentage, va="center")
+    axes.set(title="Prédiction: %s" % CLASSES[best[0]], xlim=(0, 145), xticks=[], yticks=places,
+             yticklabels=[CLASSES[number] for number in best])
+    for edge in ("top", "right", "bottom"):
+        axes.spines[edge].set_visible(False)
+
+
+def _save(figure, path):
+    """Write the figure beside `path` first, so that a full disk leaves no half picture."""
+    descriptor, unfinished = tempfile.mkstemp(dir=os.path.dirname(os.path.abspath(path)))
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            figure.savefig(stream, format="png", dpi=110, metadata={"Software": None})
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(unfinished, 0o666 & ~mask)
+        os.replace(unfinished, path)
+    except BaseException:
+        os.remove(unfinished)
+        raise
