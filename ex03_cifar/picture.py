@@ -23,9 +23,10 @@ STANDARD_INPUT = "-"
 SHORT_SIDE = 96  # pixels, at least this much of a bigger picture's shorter side is kept
 FILE_BYTES = 256 << 20
 PIXELS = 64 << 20            # of a picture that is decoded at full size
+WEBP_PIXELS = 32 << 20       # its decoder takes four times the memory
 JPEG_PIXELS = 200 << 20      # a JPEG is reduced while it is decoded
 SLOW_PIXELS = 4 << 20        # of the anymaps that Pillow decodes in Python
-LARGE_PIXELS = 16 << 20      # only one picture above this is decoded at a time
+LARGE_PIXELS = 4 << 20       # only one picture above this is decoded at a time
 
 # Orientation, EXIF tag 0x0112: how the stored picture has to be turned to stand upright.
 ORIENTATION = 0x0112
@@ -130,8 +131,9 @@ def _as_seen(picture, short_side):
         picture.draft(None, _kept_size(picture.size, short_side))
     with _one_large_picture if large else _no_lock:
         picture.load()
-        reduced = _reduce(picture, short_side)
-    orientation, profile = _orientation(picture), picture.info.get("icc_profile")
+        reduced, orientation = _reduce(picture, short_side), _orientation(picture)
+        profile = picture.info.get("icc_profile")
+        picture.close()  # gives its pixels' memory back
     reduced = _on_white(_in_srgb(reduced, profile))
     return reduced.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else reduced
 
@@ -144,7 +146,8 @@ def _check_size(picture):
             raise PictureError(TOO_LARGE % picture.size)
     tags = getattr(picture, "tag_v2", {})
     tile_pixels = tags.get(322, 0) * tags.get(323, 0)  # TileWidth, TileLength
-    if max(width * height, tile_pixels) > (JPEG_PIXELS if _reduces(picture) else PIXELS):
+    most = {"WEBP": WEBP_PIXELS}.get(picture.format, JPEG_PIXELS if _reduces(picture) else PIXELS)
+    if max(width * height, tile_pixels) > most:
         raise PictureError(TOO_LARGE % picture.size)
 
 
@@ -161,24 +164,22 @@ def _kept_size(size, short_side):
 
 def _reduce(picture, short_side):
     """Return the picture with 8 bits a channel, its mode L, LA, RGB, RGBA, CMYK or LAB, reduced."""
-    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
-        picture = _eight_bits(picture)
-    elif picture.mode in ("PA", "RGBa", "La") or "transparency" in picture.info:
+    if picture.mode.startswith("I;16"):
+        picture = picture.convert("I")
+    elif picture.mode in ("PA", "RGBa", "La") or (
+            "transparency" in picture.info and picture.mode not in ("I", "F")):
         picture = picture.convert("RGBA")
     elif picture.mode in ("1", "P", "RGBX", "YCbCr", "HSV"):
         picture = picture.convert("L" if picture.mode == "1" else "RGB")
-    return picture.reduce(max(1, min(picture.size) // short_side))
+    reduced = picture.reduce(max(1, min(picture.size) // short_side))
+    return _eight_bits(reduced) if reduced.mode in ("I", "F") else reduced
 
 
 def _eight_bits(picture):
-    """Scale the 16 or 32 bits a pixel of a grayscale picture to 8, mode L."""
-    if picture.mode.startswith("I;16"):
-        picture = picture.convert("I")
-    darkest, brightest = picture.getextrema()
-    if picture.mode == "F":  # without a unit; 1 and 255 are the whites in use
-        white = next((white for white in (1, 255, 65535) if brightest <= white), brightest)
-    else:
-        white = max(65535, brightest)
+    """Scale a grayscale picture of mode I, 16 or 32 bits, or F, without a unit, to 8 bits."""
+    brightest = picture.getextrema()[1]
+    whites = (1, 255, 65535) if picture.mode == "F" else (65535,)
+    white = next((white for white in whites if brightest <= white), brightest)
     return picture.convert("F").point(lambda value: value * (255 / white) + 0.5).convert("L")
 
 

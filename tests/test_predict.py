@@ -1,18 +1,25 @@
 """./predict as people run it: real files, real TensorFlow, a process of its own each time."""
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from PIL import Image
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+from pictures import encodings, formats, mutations, photograph
+
 PREDICT = os.path.join(ROOT, "predict")
 CLASSES = ("Avion", "Automobile", "Oiseau", "Chat", "Cerf",
            "Chien", "Grenouille", "Cheval", "Bateau", "Camion")
-MISTAKE_SECONDS = 0.2
+RELEASE = os.path.join(ROOT, "checkpoints", "cifar10")
+MUTATIONS = 2000
+MEMORY = 1500  # MB
+
+released = pytest.mark.skipif(not os.path.isdir(RELEASE), reason="there is no %s" % RELEASE)
 
 
 def run(*arguments, **options):
@@ -68,8 +75,7 @@ def test_one_picture_gives_one_line(weights, picture):
 
 
 @pytest.mark.parametrize("changes", [
-    dict(LC_ALL="C"), dict(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0"),
-    dict(PYTHONIOENCODING="ascii")])
+    dict(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0"), dict(PYTHONIOENCODING="ascii")])
 def test_the_answer_is_utf8_in_any_locale(weights, picture, changes):
     assert first_line(weights, picture, env=environment(**changes))[0].startswith("Prédiction: ")
 
@@ -214,3 +220,99 @@ def test_control_c_ends_it_quietly(weights, picture):
     process.send_signal(2)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, b"", b"")
+
+
+def test_an_interrupt_while_it_reads_the_first_picture_is_quiet(weights):
+    process = subprocess.Popen([sys.executable, PREDICT, "-"], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=0.5)
+    process.send_signal(2)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, b"", b"")
+
+
+@released
+@pytest.mark.parametrize("name", ["avion", "automobile", "bateau", "camion"])
+def test_the_samples_are_answered_right(name):
+    code, out, err = run(os.path.join(ROOT, "images", name + ".jpg"))
+    assert (code, err) == (0, b"")
+    assert out.decode("utf-8") == "Prédiction: %s\n" % name.capitalize()
+
+
+@released
+def test_every_encoding_is_answered_alike(tmp_path):
+    files = encodings(photograph("avion"))
+    assert len(files) >= 20
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    code, out, err = run(*[str(tmp_path / name) for name in files])
+    assert (code, err) == (0, b"")
+    assert [line.split(": ")[-1] for line in out.decode("utf-8").splitlines()] == ["Avion"] * len(files)
+
+
+def test_damaged_files_get_an_answer_or_a_sentence(weights, tmp_path):
+    """Thousands of files, each cut, with flipped bits or under another's header, in one call."""
+    damaged = dict(mutations(formats(), MUTATIONS, np.random.RandomState(0)))
+    for name, content in damaged.items():
+        (tmp_path / name).write_bytes(content)
+    code, out, err = run("--json", *(weights + tuple(str(tmp_path / name) for name in damaged)))
+    answers = [json.loads(line) for line in out.decode("utf-8").splitlines()]
+    errors = [answer["error"] for answer in answers if "error" in answer]
+    assert code == 1
+    assert [os.path.basename(answer["path"]) for answer in answers] == list(damaged)
+    assert all(answer["name"] in CLASSES for answer in answers if "error" not in answer)
+    assert err.decode("utf-8").splitlines() == ["Erreur: " + error for error in errors]
+    assert 0 < len(errors) < len(damaged)
+
+
+def test_large_pictures_take_bounded_memory(weights, picture, tmp_path):
+    large = Image.linear_gradient("L").resize((8000, 8000))
+    rgba = Image.merge("RGBA", [large] * 4)
+    rgba.save(str(tmp_path / "large.png"), compress_level=1)
+    rgba.convert("RGB").save(str(tmp_path / "large.jpg"), progressive=True, subsampling=0)
+    del rgba
+    paths = [picture] + [str(tmp_path / ("large." + end)) for end in ("png", "jpg")] * 2
+    pid = os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, PREDICT] + list(weights) + paths)
+    _, status, usage = os.wait4(pid, 0)
+    assert status == 0
+    assert usage.ru_maxrss / 1024 < MEMORY
+
+
+def test_explain_draws_a_picture(weights, picture, tmp_path):
+    output = str(tmp_path / "why.png")
+    assert len(first_line(weights, "--explain", output, picture)) == 1
+    with Image.open(output) as drawn:
+        assert drawn.format == "PNG" and drawn.width > drawn.height > 300
+    with open(picture, "rb") as stream:
+        assert len(first_line(weights, "--explain", output, "-", stdin=stream)) == 1
+
+
+def test_explain_does_not_overwrite_the_picture(picture, tmp_path):
+    same = str(tmp_path / "same.png")
+    os.rename(picture, same)
+    code, out, err = run("--explain", same, same)
+    assert (code, out) == (2, b"") and "écraserait" in err.decode("utf-8")
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """A copy of ./predict in a folder of its own, run by a Python without any package."""
+    shutil.copy(PREDICT, str(tmp_path / "predict"))
+    return [sys.executable, "-S", "-E", str(tmp_path / "predict"), "a.jpg"]
+
+
+def test_without_the_packages_it_says_what_to_install(bare):
+    done = subprocess.run(bare, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+    sentence, = done.stderr.decode("utf-8").splitlines()
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert sentence.startswith("Erreur: il manque ") and "requirements.txt" in sentence
+
+
+def test_without_the_packages_it_takes_those_of_its_virtual_environment(bare, tmp_path):
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    python = tmp_path / ".venv" / "bin" / "python3"
+    python.write_text("#!/bin/sh\necho environment $2\n")
+    python.chmod(0o755)
+    done = subprocess.run(bare, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+    assert (done.stdout, done.stderr) == (b"environment a.jpg\n", b"")
