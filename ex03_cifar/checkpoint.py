@@ -6,6 +6,7 @@ checks the tensors that it reads but neither the whole index nor that the two fi
 together; the digests cover every byte. `SHA256SUMS` is replaced last and in one step, so that a
 reader and a machine that stops in between find the old checkpoint or the new one.
 """
+import contextlib
 import hashlib
 import os
 import re
@@ -41,21 +42,28 @@ def save(folder, session, saver, notes=None):
     unfinished = None
     try:
         os.makedirs(folder, exist_ok=True)
+        for name in os.listdir(folder):
+            if name.startswith(UNFINISHED):  # of a process that was killed
+                shutil.rmtree(os.path.join(folder, name))
         unfinished = tempfile.mkdtemp(prefix=UNFINISHED, dir=folder)
         _write_all(unfinished, session, saver, notes or {})
-        for name in _by_seal_last(os.listdir(unfinished)):
+        listed = set(_read_seal(unfinished))
+        for name in listed:
             os.replace(os.path.join(unfinished, name), os.path.join(folder, name))
-        _sync(folder)
-        listed = set(_read_seal(folder))
-        for name in os.listdir(folder):
-            if name.startswith("weights-") and name not in listed:
-                os.remove(os.path.join(folder, name))
+        _sync(folder)  # no seal may reach the disk before the names that it lists
+        os.replace(os.path.join(unfinished, SEAL), os.path.join(folder, SEAL))
     except (OSError, tf.errors.OpError) as error:
-        raise CheckpointError("The checkpoint cannot be written to %s: %s. The one that was there "
-                              "is untouched." % (folder, _reason(error)))
+        raise CheckpointError("The checkpoint cannot be written to %s: %s. What was there is "
+                              "untouched." % (folder, _reason(error)))
     finally:
         if unfinished:
             shutil.rmtree(unfinished, ignore_errors=True)
+    with contextlib.suppress(OSError):  # the new checkpoint is there whatever becomes of the old
+        _sync(folder)
+        _sync(os.path.dirname(os.path.abspath(folder)))
+        for name in os.listdir(folder):
+            if name.startswith("weights-") and name not in listed:
+                os.remove(os.path.join(folder, name))
 
 
 def load(folder, use, expected=()):
@@ -69,12 +77,12 @@ def load(folder, use, expected=()):
             or `use` (by a ValueError) refuses it.
     """
     while True:
-        before = _seal_bytes(folder)
+        before = _seal_identity(folder)
         try:
             return use(_verify(folder, expected))
         except (CheckpointError, OSError, ValueError, tf.errors.OpError) as error:
             # Another process may have released new weights, and removed these, in the meantime.
-            if _seal_bytes(folder) != before:
+            if _seal_identity(folder) != before:
                 continue
             if isinstance(error, CheckpointError):
                 raise
@@ -108,7 +116,8 @@ def _verify(folder, expected):
 def _write_all(folder, session, saver, notes):
     """Write the weights, the notes and the seal into the empty `folder`."""
     saver.save(session, os.path.join(folder, "weights"), write_meta_graph=False, write_state=False)
-    identity = _digest(os.path.join(folder, "weights.data-00000-of-00001"))[:12]
+    digests = "".join(_digest(os.path.join(folder, name)) for name in sorted(os.listdir(folder)))
+    identity = hashlib.sha256(digests.encode()).hexdigest()[:12]
     for name in os.listdir(folder):
         os.rename(os.path.join(folder, name),
                   os.path.join(folder, name.replace("weights", "weights-" + identity)))
@@ -149,16 +158,21 @@ def _seal_bytes(folder):
                               "unreadable")
 
 
+def _seal_identity(folder):
+    """Return what differs between two seals, even where the same weights are released again."""
+    try:
+        status = os.stat(os.path.join(folder, SEAL))
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
 def _digest(path):
     digest = hashlib.sha256()
     with open(path, "rb") as stream:
         for part in iter(lambda: stream.read(1 << 20), b""):
             digest.update(part)
     return digest.hexdigest()
-
-
-def _by_seal_last(names):
-    return sorted(names, key=lambda name: name == SEAL)
 
 
 def _sync(path):

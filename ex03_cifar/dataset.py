@@ -95,4 +95,4 @@ def _download(keras_split):
             "CIFAR-10 is not in %s and cannot be downloaded (%s): unpack cifar-10-binary.tar.gz "
             "from https://www.cs.toronto.edu/~kriz/cifar.html in %s."
             % (default_folder(), error, os.path.dirname(default_folder())))
-    return images, labels.reshape(-1).astype(np.int32)
+    return np.ascontiguousarray(images), labels.reshape(-1).astype(np.int32)

@@ -8,7 +8,7 @@ import numpy as np
 from ex03_cifar import dataset
 from ex03_cifar.checkpoint import CheckpointError
 from ex03_cifar.classifier import RELEASE, Classifier
-from ex03_cifar.figures import IMAGES, draw_confusion
+from ex03_cifar.figures import IMAGES, draw_confusion, png_path
 from ex03_cifar.views import cifar_views
 
 
@@ -67,7 +67,7 @@ def parse(arguments):
     parser.add_argument("--data-dir", default=dataset.default_folder(),
                         help="the folder of the CIFAR-10 binary version; the default one is "
                         "downloaded where it is missing")
-    parser.add_argument("--confusion", default=os.path.join(IMAGES, "ex03_confusion.png"),
+    parser.add_argument("--confusion", type=png_path, default=os.path.join(IMAGES, "ex03_confusion.png"),
                         help="where the confusion matrix is drawn")
     return parser.parse_args(arguments)
 
@@ -89,8 +89,11 @@ def main(arguments=None):
                                              np.full(len(images), views.shape[1]))
     single = classifier.probabilities(images, np.ones(len(images), int))
     print(report(probabilities, single, labels))
-    draw_confusion(confusion_matrix(labels, probabilities.argmax(axis=1)), dataset.CLASSES,
-                   given.confusion)
+    try:
+        draw_confusion(confusion_matrix(labels, probabilities.argmax(axis=1)), dataset.CLASSES,
+                       given.confusion)
+    except OSError as error:
+        sys.exit("error: %s cannot be written: %s." % (given.confusion, error.strerror or error))
     print("\ndrew %s" % given.confusion)
     return 0
 

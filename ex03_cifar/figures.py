@@ -1,4 +1,5 @@
 """The pictures of training and evaluation, drawn with matplotlib."""
+import argparse
 import os
 
 import matplotlib
@@ -9,9 +10,16 @@ import matplotlib.pyplot as plt  # noqa: E402, the backend comes first
 IMAGES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "images")
 
 
+def png_path(text):
+    """An argparse type: the absolute path of a picture to draw."""
+    if not text.endswith(".png"):
+        raise argparse.ArgumentTypeError("%r does not end in .png" % text)
+    return os.path.abspath(text)
+
+
 def draw_curves(history, path):
     """Draw loss and accuracy by epoch, `history` as `train` returns it, into the PNG `path`."""
-    epochs = [line["epoch"] for line in history]
+    epochs = range(1, len(history) + 1)
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), constrained_layout=True)
     left.plot(epochs, [line["loss"] for line in history], "o-", color="tab:blue")
     left.set(title="Training loss (labels smoothed)", xlabel="epoch", ylabel="cross-entropy")

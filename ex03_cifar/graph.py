@@ -7,7 +7,7 @@ from ex03_cifar.optimizer import MuonOptimizer
 from ex03_cifar.tf1 import tf
 
 Model = namedtuple("Model", "images labels train loss correct logits learning_rate temperature "
-                            "step finite initialise state_saver release_saver")
+                            "step initialise state_saver release_saver")
 
 
 def build(options, steps, first_kernel):
@@ -35,14 +35,23 @@ def build(options, steps, first_kernel):
     correct = tf.equal(tf.argmax(training_logits, 1, output_type=tf.int32), labels)
     return Model(
         images=images, labels=labels, logits=logits, temperature=temperature, step=step,
-        train=optimise(loss, tf.shape(images)[0], decay, step, options),
+        train=all_finite(optimise(loss, tf.shape(images)[0], decay, step, options), loss, released),
         loss=loss / tf.cast(tf.shape(images)[0], tf.float32),
         correct=tf.reduce_sum(tf.cast(correct, tf.int32)),
         learning_rate=options["learning_rate"] * decay,
-        finite=tf.reduce_all([tf.reduce_all(tf.is_finite(variable)) for variable in released]),
         initialise=tf.global_variables_initializer(),
         state_saver=tf.train.Saver(max_to_keep=None),
         release_saver=tf.train.Saver(released, max_to_keep=None))
+
+
+def all_finite(update, loss, variables):
+    """Run the operation `update` and return whether the loss and the new values are finite.
+
+    The loss alone would not tell: a ReLU makes a number of what is none.
+    """
+    with tf.control_dependencies([update]):
+        values = [loss] + [variable.read_value() for variable in variables]
+        return tf.reduce_all([tf.reduce_all(tf.is_finite(value)) for value in values])
 
 
 def optimise(loss, batch_size, decay, step, options):

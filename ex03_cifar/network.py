@@ -49,7 +49,7 @@ def normalise(images):
 
 def whitening(x, training, kernel):
     """2x2 patches -> 24 uncorrelated channels [N,H-1,W-1,24]; the kernel is not trained."""
-    initializer = None if kernel is None else tf.constant_initializer(kernel)
+    initializer = tf.zeros_initializer() if kernel is None else tf.constant_initializer(kernel)
     x = tf.layers.conv2d(x, 2 * 3 * WHITENING_SIZE ** 2, WHITENING_SIZE, use_bias=False,
                          kernel_initializer=initializer, trainable=False, name="whitening")
     return tf.nn.relu(batch_normalization(x, training, "whitening_norm"))

@@ -11,7 +11,7 @@ class MuonOptimizer(tf.train.Optimizer):
     bank is therefore kept at the norm sqrt(F), and the learning rate is the step relative to it.
     """
 
-    def __init__(self, learning_rate, momentum=0.6, name="Muon"):
+    def __init__(self, learning_rate, momentum, name="Muon"):
         """Args: learning_rate and momentum, each a float or a scalar float32 tensor."""
         super(MuonOptimizer, self).__init__(use_locking=False, name=name)
         self._learning_rate = learning_rate

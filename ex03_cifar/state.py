@@ -33,7 +33,7 @@ class RunState:
                                              % (self.folder, error.strerror))
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise checkpoint.CheckpointError(
                 "Another training is running in %s: wait for it, or give --checkpoint-dir." % folder)
 
@@ -45,7 +45,9 @@ class RunState:
     def clear(self):
         """Remove every saved state."""
         for path in self._folders().values():
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)
+        if self.steps():
+            raise checkpoint.CheckpointError("The states in %s cannot be removed." % self.folder)
 
     def save(self, session, saver, step, notes):
         """Save the variables and `notes`, anything that JSON holds, as the state at `step`.
@@ -61,15 +63,17 @@ class RunState:
             shutil.rmtree(path, ignore_errors=True)
             raise
         kept = self.steps()[:KEPT]
-        for step, path in self._folders().items():
-            if step not in kept:
-                shutil.rmtree(path)
+        for old, folder in self._folders().items():
+            if old not in kept:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def restore(self, session, saver, check):
-        """Restore the newest state that is whole and return its notes, or None without any.
+        """Restore the newest state that is whole and remove those that are not.
 
         Args:
             check: called with the notes before anything is restored; it may raise.
+        Returns:
+            its notes, or None without any state; why newer ones were passed over, a list.
         Raises:
             checkpoint.CheckpointError: states are there, but none is whole.
         """
@@ -83,12 +87,16 @@ class RunState:
         refusals = []
         for step in self.steps():
             try:
-                return checkpoint.load(self._path(step), use, expected=(NOTES,))
+                notes = checkpoint.load(self._path(step), use, expected=(NOTES,))
             except checkpoint.CheckpointError as error:
                 refusals.append(str(error))
+                continue
+            for refused in self.steps()[:len(refusals)]:
+                shutil.rmtree(self._path(refused), ignore_errors=True)
+            return notes, refusals
         if refusals:
             raise checkpoint.CheckpointError(" ".join(refusals) + " --fresh starts over.")
-        return None
+        return None, []
 
     def _folders(self):
         """Return a dict of step to folder, of the states that were cut short while saving too."""

@@ -20,7 +20,7 @@ def quiet_stderr():
     descriptor itself can hold it back. When the block raises, all that was held back is shown.
     """
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as held_back:
+    with _scratch_file() as held_back:
         stderr = os.dup(2)
         os.dup2(held_back.fileno(), 2)
         try:
@@ -33,6 +33,14 @@ def quiet_stderr():
             sys.stderr.flush()
             os.dup2(stderr, 2)
             os.close(stderr)
+
+
+def _scratch_file():
+    """A temporary file, or where there is room for none, one that forgets what is written."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:
+        return open(os.devnull, "r+b", buffering=0)
 
 
 with quiet_stderr():

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ex03_cifar import augment, dataset
-from ex03_cifar.figures import IMAGES, draw_curves
+from ex03_cifar.figures import IMAGES, draw_curves, png_path
 from ex03_cifar.graph import build
 from ex03_cifar.network import whitening_kernel
 from ex03_cifar.checkpoint import CheckpointError, save as save_checkpoint
@@ -47,8 +47,16 @@ class TrainingError(Exception):
     """Training cannot go on; the message is for the person at the keyboard."""
 
 
+class Stopped(Exception):
+    """Training was asked to stop and its state is saved; the message says where."""
+
+
 def batch(images, labels, options, epoch, number):
-    """Return the augmented batch `number` of `epoch`: it depends on these and the seed alone."""
+    """Return the augmented batch `number` of `epoch`.
+
+    It depends on these and the seed alone, so that a resumed run needs no memory of the batches
+    before; to draw the epoch's order anew for each costs a millisecond of a step's seconds.
+    """
     size, seed = options["batch_size"], options["seed"]
     order = np.random.RandomState([seed, epoch]).permutation(len(images))
     chosen = order[number * size:(number + 1) * size]
@@ -74,113 +82,144 @@ def train(options, checkpoint_dir=RELEASE, data_dir=None, logdir=None, fresh=Fal
         save_every: seconds of work that are at risk, the time between two saved states.
     Raises:
         dataset.DatasetError, CheckpointError, TrainingError.
+        Stopped: on Ctrl-C or SIGTERM, after the state was saved.
     """
     state = RunState(checkpoint_dir)
     images, labels = [whole[:options["images"]] for whole in dataset.load_train(data_dir)]
-    (images, labels), held_out = dataset.hold_out(images, labels, options["validation"])
-    steps_an_epoch = len(images) // options["batch_size"]
-    if not steps_an_epoch:
-        raise TrainingError("A batch of %d is more than the %d training images: give a smaller "
-                            "--batch-size." % (options["batch_size"], len(images)))
+    steps_an_epoch = count_steps(len(images), options)
     steps = steps_an_epoch * options["epochs"]
+    run = {"options": options, "data": zlib.crc32(labels, zlib.crc32(images)),
+           "history": [], "sums": [0, 0, 0]}
+    (images, labels), held_out = dataset.hold_out(images, labels, options["validation"])
     with tf.Graph().as_default() as graph:
         model = build(options, steps, whitening_kernel(images[:WHITENING_IMAGES]))
     with start_session(graph) as session:
         if fresh:
             state.clear()
-        run = {"options": options, "data": zlib.crc32(images), "history": [], "sums": [0, 0, 0]}
-        start = resume_or_initialise(session, model, state, run)
-        writer = tf.summary.FileWriter(logdir, graph) if logdir else None
+        start = resume_or_initialise(session, model, state, run, steps)
+        if start < steps:
+            say("Training on %d images, %d held out, %d steps; at the end the weights in %s are "
+                "replaced." % (len(images), len(held_out[0]), steps - start, checkpoint_dir))
+        writer = open_summaries(logdir, graph)
         bar = tqdm(total=steps * options["batch_size"], initial=start * options["batch_size"],
                    unit="image", unit_scale=True, dynamic_ncols=True,
                    mininterval=0.5 if sys.stderr.isatty() else 30)
         with bar, StopRequest() as stop:
-            saved_at = time.time()
+            began = saved = time.monotonic()
             for step in range(start, steps):
                 epoch, number = divmod(step, steps_an_epoch)
-                pixels, classes = batch(images, labels, options, epoch, number)
-                train_step(session, model, run, step, pixels, classes)
-                loss, correct, seen = run["sums"]
-                bar.update(len(pixels))
-                bar.set_postfix_str("epoch %d, loss %.3f, accuracy %.1f %%"
-                                    % (epoch + 1, loss / seen, 100 * correct / seen),
-                                    refresh=False)
+                train_step(session, model, run, step, state,
+                           *batch(images, labels, options, epoch, number))
+                show_progress(bar, run, epoch)
                 if number + 1 == steps_an_epoch:
-                    rate = (bar.n - bar.initial) / bar.format_dict["elapsed"]
+                    rate = (step + 1 - start) * options["batch_size"] / (time.monotonic() - began)
                     end_epoch(session, model, run, epoch, held_out, rate, writer)
                 stopping = stop.requested
-                if (stopping or step + 1 == steps
-                        or time.time() - saved_at > save_every):
-                    save_state(session, model, state, run, step + 1)
-                    saved_at = time.time()
+                if stopping or step + 1 == steps or time.monotonic() - saved > save_every:
+                    state.save(session, model.state_saver, step + 1, run)
+                    saved = time.monotonic()
                 if stopping:
-                    raise KeyboardInterrupt
+                    raise Stopped("Stopped after step %d, saved in %s: the same command, without "
+                                  "--fresh, goes on from there." % (step + 1, state.folder))
         release(session, model, checkpoint_dir, held_out)
     return run["history"]
 
 
-def resume_or_initialise(session, model, state, run):
+def count_steps(count, options):
+    """Return how many steps an epoch has on `count` images, or raise TrainingError without any."""
+    training = count - options["validation"]
+    if training < options["batch_size"]:
+        raise TrainingError(
+            "Of %d images %d are held out, and what is left is less than a batch of %d: give "
+            "more --images, or less --validation or --batch-size."
+            % (count, options["validation"], options["batch_size"]))
+    return training // options["batch_size"]
+
+
+def open_summaries(logdir, graph):
+    """Return the writer of TensorBoard's events in `logdir`, or None without one."""
+    try:
+        return tf.summary.FileWriter(logdir, graph) if logdir else None
+    except (OSError, tf.errors.OpError) as error:
+        raise TrainingError("--logdir %s cannot be written: %s" % (logdir, error))
+
+
+def resume_or_initialise(session, model, state, run, steps):
     """Bring the variables and `run` to where the saved run was; return the step to go on at."""
     def check(saved):
-        differing = sorted(name for name in run["options"]
-                           if saved["options"].get(name) != run["options"][name])
+        differing = ["%s %s, now %s" % (name, saved["options"].get(name), value)
+                     for name, value in sorted(run["options"].items())
+                     if saved["options"].get(name) != value]
         if saved["data"] != run["data"] and not differing:
-            differing = ["data"]
+            differing = ["another data set"]
         if differing:
             raise TrainingError(
                 "%s holds a run with other options (%s): give the same, or --fresh to start over."
-                % (state.folder, ", ".join(
-                    "%s %s, now %s" % (name, saved["options"].get(name, "set"),
-                                       run["options"].get(name, "another"))
-                    for name in differing)))
+                % (state.folder, "; ".join(differing)))
 
-    saved = state.restore(session, model.state_saver, check)
+    saved, refusals = state.restore(session, model.state_saver, check)
+    for refusal in refusals:
+        say("Passed over: %s" % refusal)
     if saved is None:
         session.run(model.initialise)
         return 0
     run.update(saved)
     step = int(session.run(model.step))
-    tqdm.write("Going on from step %d (epoch %d), saved in %s."
-               % (step, len(run["history"]) + 1, state.folder))
+    if step == steps:
+        say("This run has finished: its weights are released again. --fresh trains anew.")
+    else:
+        say("Going on from step %d (epoch %d), saved in %s."
+            % (step, len(run["history"]) + 1, state.folder))
     return step
 
 
-def train_step(session, model, run, step, images, labels):
+def train_step(session, model, run, step, state, images, labels):
     """Train one step on a batch and add its loss and accuracy to the sums of the epoch."""
-    _, loss, correct = session.run([model.train, model.loss, model.correct],
-                                   {model.images: images, model.labels: labels})
-    if not np.isfinite(loss):
-        raise TrainingError("The loss became %s at step %d: try a smaller --learning-rate. "
-                            "No state was saved after it." % (loss, step))
+    healthy, loss, correct = session.run([model.train, model.loss, model.correct],
+                                         {model.images: images, model.labels: labels})
+    if not healthy:
+        kept = state.steps()
+        raise TrainingError(
+            "The loss or a weight is no finite number any more after step %d (loss %s): start "
+            "over with --fresh and a smaller --learning-rate. %s" % (
+                step + 1, loss,
+                "The state of step %d is kept." % kept[0] if kept else "No state was saved."))
     run["sums"] = [run["sums"][0] + float(loss) * len(images),
                    run["sums"][1] + int(correct), run["sums"][2] + len(images)]
 
 
-def end_epoch(session, model, run, epoch, held_out, rate, writer):
-    """Validate, print the epoch's line with the `rate` in images/s, keep it in the history."""
+def show_progress(bar, run, epoch):
+    """Move the bar on by a batch, with the epoch's loss and accuracy so far."""
     loss, correct, seen = run["sums"]
-    line = {"epoch": epoch + 1, "loss": loss / seen, "accuracy": correct / seen}
+    bar.set_postfix_str("epoch %d, loss %.3f, accuracy %.1f %%"
+                        % (epoch + 1, loss / seen, 100 * correct / seen), refresh=False)
+    bar.update(run["options"]["batch_size"])
+
+
+def end_epoch(session, model, run, epoch, held_out, rate, writer):
+    """Validate, print the epoch's line with the mean `rate` so far, keep it in the history."""
+    loss, correct, seen = run["sums"]
+    line = {"loss": loss / seen, "accuracy": correct / seen}
     text = "epoch %2d  training loss %.4f  training accuracy %.2f %%" % (
         epoch + 1, line["loss"], 100 * line["accuracy"])
     if len(held_out[0]):
         answers = run_in_parts(session, model.logits, model.images, held_out[0]).argmax(axis=1)
         line["validation"] = float(np.mean(answers == held_out[1]))
         text += "  validation accuracy %.2f %%" % (100 * line["validation"])
-    tqdm.write("%s  (%.0f images/s)" % (text, rate))
+    say("%s  (%.0f images/s so far)" % (text, rate))
     run["history"].append(line)
     run["sums"] = [0, 0, 0]
     if writer:
-        values = [tf.Summary.Value(tag=tag, simple_value=value) for tag, value in line.items()]
+        scalars = dict(line, learning_rate=float(session.run(model.learning_rate)))
+        values = [tf.Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
         writer.add_summary(tf.Summary(value=values), epoch + 1)
         writer.flush()
 
 
-def save_state(session, model, state, run, step):
-    """Save the state after `step` steps, unless the weights are no numbers any more."""
-    if not session.run(model.finite):
-        raise TrainingError("A weight is no finite number after step %d: try a smaller "
-                            "--learning-rate. The state before it is kept." % step)
-    state.save(session, model.state_saver, step, run)
+def say(text):
+    """Print a line above the bar, at once even where stdout is a file or a pipe."""
+    tqdm.write(text)
+    sys.stdout.flush()
 
 
 def release(session, model, folder, held_out):
@@ -197,56 +236,75 @@ def release(session, model, folder, held_out):
 def parse(arguments):
     """Return the command line's options as an `argparse.Namespace`."""
     parser = argparse.ArgumentParser(
-        prog="python -m ex03_cifar.train", formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        prog="python -m ex03_cifar.train",
         description="Train the CIFAR-10 network and release its weights. A run that was stopped "
-                    "is gone on with by the same command.")
+                    "is continued by the same command.")
+    defaults = {name.replace("_", "-"): value for name, value in HYPERPARAMETERS.items()}
     for name, kind, text in (
-            ("epochs", positive, "how many times the training set is seen"),
-            ("batch-size", positive, "images in a step"),
-            ("learning-rate", float, "of Muon, for the kernels"),
-            ("images", positive, "training images to use, fewer for a quick trial"),
-            ("validation", natural, "images held out of these; 0 for none"),
-            ("seed", natural, "of every random number")):
-        parser.add_argument("--" + name, type=kind, help=text,
-                            default=HYPERPARAMETERS[name.replace("-", "_")])
-    parser.add_argument("--widths", type=positive, nargs="+", default=HYPERPARAMETERS["widths"],
-                        help="filters in each block")
-    parser.add_argument("--save-every", type=float, default=120, metavar="SECONDS",
-                        help="the time between two saved states")
-    parser.add_argument("--checkpoint-dir", default=RELEASE,
-                        help="for the released weights, and below it the training state")
-    parser.add_argument("--data-dir", help="the folder of the CIFAR-10 binary version "
-                        "(default: %s, else a download)" % dataset.default_folder())
-    parser.add_argument("--logdir", help="for TensorBoard (default: none)")
-    parser.add_argument("--curves", default=CURVES, help="the picture of the training curves")
+            ("epochs", whole_number(1), "how many times the training set is seen"),
+            ("batch-size", whole_number(1), "images in a step"),
+            ("learning-rate", number, "of Muon, for the kernels"),
+            ("images", whole_number(1, 50000), "training images to use, fewer for a trial"),
+            ("validation", whole_number(0), "images held out of these; 0 for none"),
+            ("seed", whole_number(0, 2 ** 32 - 1), "of every random number")):
+        parser.add_argument("--" + name, type=kind, default=defaults[name],
+                            help=text + " (default: %(default)s)")
+    parser.add_argument("--widths", type=whole_number(1), nargs=3, default=defaults["widths"],
+                        metavar="FILTERS", help="of the blocks (default: %(default)s)")
+    parser.add_argument("--save-every", type=number, default=120, metavar="SECONDS",
+                        help="the time between two saved states (default: %(default)s)")
+    parser.add_argument("--checkpoint-dir", metavar="DIR", type=os.path.abspath, default=RELEASE,
+                        help="for the released weights and, below it, the training state "
+                             "(default: %(default)s)")
+    parser.add_argument("--data-dir", metavar="DIR", default=dataset.default_folder(),
+                        help="the CIFAR-10 binary version (default: %(default)s; where that is "
+                             "missing Keras downloads its own copy)")
+    parser.add_argument("--logdir", metavar="DIR", help="for TensorBoard (default: none)")
+    parser.add_argument("--curves", metavar="PNG", type=png_path, default=CURVES,
+                        help="the picture of the training curves (default: %(default)s)")
     parser.add_argument("--fresh", action="store_true", help="forget an earlier run's state")
     return parser.parse_args(arguments)
 
 
-def natural(text, smallest=0):
-    """Return an argument as a whole number from `smallest` up, for argparse."""
-    if not text.isdigit() or int(text) < smallest:
-        raise argparse.ArgumentTypeError("%r is no whole number from %d up" % (text, smallest))
-    return int(text)
+def whole_number(smallest, largest=None):
+    """Return an argparse type: an int from `smallest` to `largest`."""
+    def convert(text):
+        if not (text.isdigit() and smallest <= int(text)
+                and (largest is None or int(text) <= largest)):
+            raise argparse.ArgumentTypeError("%r is no whole number from %d %s" % (
+                text, smallest, "up" if largest is None else "to %d" % largest))
+        return int(text)
+    return convert
 
 
-def positive(text):
-    return natural(text, smallest=1)
+def number(text):
+    """An argparse type: a finite float that is not negative."""
+    try:
+        if 0 <= float(text) < float("inf"):
+            return float(text)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError("%r is no number from 0 up" % text)
 
 
 def main(arguments=None):
     """Run the command line; return the exit code."""
     given = parse(arguments)
-    options = dict(HYPERPARAMETERS)
-    options.update({name: value for name, value in vars(given).items() if name in options})
+    options = {name: getattr(given, name, value) for name, value in HYPERPARAMETERS.items()}
     try:
+        os.makedirs(os.path.dirname(given.curves), exist_ok=True)
         history = train(options, given.checkpoint_dir, given.data_dir, given.logdir, given.fresh,
                         given.save_every)
         draw_curves(history, given.curves)
     except (dataset.DatasetError, CheckpointError, TrainingError) as error:
         sys.exit("error: %s" % error)
+    except OSError as error:
+        sys.exit("error: %s cannot be written: %s." % (given.curves, error.strerror or error))
+    except Stopped as stop:
+        print(stop, file=sys.stderr)
+        return 130
     except KeyboardInterrupt:
-        print("Stopped; the state is saved: the same command goes on from there.", file=sys.stderr)
+        print("Stopped; nothing new was saved.", file=sys.stderr)
         return 130
     print("Released %s, drew %s." % (given.checkpoint_dir, given.curves))
     return 0

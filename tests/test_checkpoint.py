@@ -1,7 +1,9 @@
 """A release is whole or refused, and changes in one step."""
+import contextlib
 import os
 import random
 import shutil
+import sys
 import threading
 
 import numpy as np
@@ -22,7 +24,8 @@ def release(folder, seed, widths=(8, 16, 16), convolutions=2):
     with tf.Graph().as_default() as graph:
         tf.set_random_seed(seed)
         images = tf.placeholder(tf.uint8, [None, 32, 32, 3])
-        network(images, widths, convolutions, training=False)
+        kernel = np.random.RandomState(seed).randn(2, 2, 3, 24).astype(np.float32)
+        network(images, widths, convolutions, training=False, first_kernel=kernel)
         temperature_variable()
         saver = tf.train.Saver()
         with start_session(graph) as session:
@@ -102,7 +105,7 @@ def test_predict_never_answers_from_a_damaged_release(released, tmp_path):
     with open(path, "r+b") as stream:
         stream.seek(5000)
         stream.write(bytes([stream.read(1)[0] ^ 1]))
-    done = run_command("./predict", "--checkpoint-dir", released, picture)
+    done = run_command(sys.executable, "predict", "--checkpoint-dir", released, picture)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("Erreur: ") and name in done.stderr
     assert "ex03_cifar.train" in done.stderr and "Traceback" not in done.stderr
@@ -132,53 +135,64 @@ def test_weights_and_index_of_two_releases_are_no_checkpoint(released, tmp_path)
         shutil.move(kept, os.path.join(released, name))
 
 
-def test_a_release_that_cannot_be_finished_leaves_the_one_before(released, monkeypatch):
-    before = sorted(os.listdir(released))
-    replace = os.replace
+def interrupted_release(folder, monkeypatch, calls):
+    """Release other weights, the `calls`-th change to the disk failing; return whether one did."""
+    count = [0]
 
-    def fail_at_the_seal(source, target):
-        if target.endswith(checkpoint.SEAL):
-            raise OSError(28, "No space left on device")
-        replace(source, target)
+    def counted(change):
+        def call(*arguments):
+            count[0] += 1
+            if count[0] == calls:
+                raise OSError(28, "No space left on device")
+            return change(*arguments)
+        return call
 
-    monkeypatch.setattr(os, "replace", fail_at_the_seal)
-    with pytest.raises(checkpoint.CheckpointError, match="No space left on device"):
-        release(released, seed=1)
-    monkeypatch.undo()
-    assert refusal(released) is None
-    assert set(before) <= set(os.listdir(released))
-    release(released, seed=2)  # and the next one tidies up
-    assert len(os.listdir(released)) == 3 and refusal(released) is None
+    with monkeypatch.context() as patch:
+        for name in ("replace", "rename", "fsync", "remove"):
+            patch.setattr(os, name, counted(getattr(os, name)))
+        with contextlib.suppress(checkpoint.CheckpointError):
+            release(folder, seed=1)
+    return count[0] >= calls
+
+
+def test_a_release_cut_off_at_any_change_to_the_disk_leaves_the_old_or_the_new_one(
+        released, tmp_path, monkeypatch):
+    picture = np.random.RandomState(0).randint(0, 256, (1, 32, 32, 3)).astype(np.uint8)
+    other = str(tmp_path / "other")
+    release(other, seed=1)
+    old, new = [Classifier(folder).probabilities(picture, [1]).tobytes()
+                for folder in (released, other)]
+    seen = []
+    for calls in range(1, 100):
+        folder = shutil.copytree(released, str(tmp_path / str(calls)))
+        cut_off = interrupted_release(folder, monkeypatch, calls)
+        seen.append(Classifier(folder).probabilities(picture, [1]).tobytes())
+        release(folder, seed=2)  # and the next one tidies up
+        assert len(os.listdir(folder)) == 3 and refusal(folder) is None
+        if not cut_off:
+            break
+    assert len(seen) > 8 and seen == sorted(seen, key=[old, new].index)
+    assert seen[0] == old and seen[-1] == new
 
 
 def test_a_reader_during_releases_sees_the_old_or_the_new_network(tmp_path):
     """Two networks are released in turn while they are read: every answer is one of theirs."""
     picture = np.random.RandomState(0).randint(0, 256, (1, 32, 32, 3)).astype(np.uint8)
-    sealed = []
+    live, known, stop = str(tmp_path / "live"), [], threading.Event()
     for seed, widths in ((0, (8, 16, 16)), (1, (4, 8, 8))):
-        folder = str(tmp_path / ("network%d" % seed))
-        release(folder, seed, widths)
-        sealed.append((folder, Classifier(folder).probabilities(picture, [1]).tobytes()))
-    live = str(tmp_path / "live")
-    shutil.copytree(sealed[0][0], live)
-    stop = threading.Event()
+        release(live, seed, widths)
+        known.append(Classifier(live).probabilities(picture, [1]).tobytes())
 
     def keep_releasing():
-        turn = 0
         while not stop.is_set():
-            turn = 1 - turn
-            names = sorted(os.listdir(sealed[turn][0]), key=lambda name: name == checkpoint.SEAL)
-            for name in names:
-                shutil.copy(os.path.join(sealed[turn][0], name), os.path.join(live, name + ".new"))
-                os.replace(os.path.join(live, name + ".new"), os.path.join(live, name))
-            for name in set(os.listdir(live)) - set(names):
-                os.remove(os.path.join(live, name))
+            release(live, 0, (8, 16, 16))
+            release(live, 1, (4, 8, 8))
 
     releasing = threading.Thread(target=keep_releasing)
     releasing.start()
     try:
-        seen = {Classifier(live).probabilities(picture, [1]).tobytes() for _ in range(30)}
+        seen = [Classifier(live).probabilities(picture, [1]).tobytes() for _ in range(30)]
     finally:
         stop.set()
         releasing.join()
-    assert seen <= {answer for _, answer in sealed}
+    assert set(seen) == set(known)

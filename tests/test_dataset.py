@@ -1,5 +1,6 @@
 """The reader hands out the real data set, and refuses what is not it, in a sentence."""
 import os
+import pickle
 import shutil
 import sys
 
@@ -57,10 +58,30 @@ def test_a_missing_batch_is_refused(small_data, tmp_path):
 
 
 def test_without_files_or_network_the_user_is_told_what_to_put_where(tmp_path):
-    offline = {"KERAS_HOME": str(tmp_path), "https_proxy": "http://127.0.0.1:9"}
+    offline = {"KERAS_HOME": str(tmp_path), "HOME": str(tmp_path), "https_proxy": "http://127.0.0.1:9"}
     done = run(sys.executable, "-m", "ex03_cifar.train", "--checkpoint-dir", str(tmp_path / "release"),
                env=offline)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     message = done.stderr.strip().splitlines()[-1]
     assert message.startswith("error: CIFAR-10 is not in %s" % tmp_path)
     assert "unpack cifar-10-binary.tar.gz" in message
+
+
+def test_what_keras_downloads_is_read_the_same(tmp_path, monkeypatch):
+    """Only the download itself is replaced: by a folder as Keras unpacks it from the archive."""
+    from ex03_cifar.tf1 import tf
+    rng = np.random.RandomState(0)
+    for name in ["data_batch_%d" % number for number in range(1, 6)] + ["test_batch"]:
+        with open(str(tmp_path / name), "wb") as stream:
+            pickle.dump({b"data": rng.randint(0, 256, (10000, 3072)).astype(np.uint8),
+                         b"labels": rng.randint(0, 10, 10000).tolist()}, stream)
+    keras = sys.modules[tf.keras.datasets.cifar10.load_data.__module__]
+    monkeypatch.setattr(keras, "get_file", lambda *arguments, **options: str(tmp_path))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "empty"))
+    images, labels = dataset.load_train()
+    assert images.shape == (50000, 32, 32, 3) and images.dtype == np.uint8
+    assert images.flags.c_contiguous and labels.shape == (50000,) and labels.dtype == np.int32
+    with open(str(tmp_path / "data_batch_2"), "rb") as stream:
+        second = pickle.load(stream)
+    assert images[10007, 3, 5, 1] == second[b"data"][7, 1024 + 3 * 32 + 5]
+    assert labels[10007] == second[b"labels"][7]

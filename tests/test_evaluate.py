@@ -46,11 +46,12 @@ def test_the_released_network_reaches_the_accuracy_in_the_readme(real_data, tmp_
     picture = str(tmp_path / "confusion.png")
     done = run(sys.executable, "-m", "ex03_cifar.evaluate", "--confusion", picture)
     assert done.returncode == 0, done.stderr
-    accuracy = re.match(r"test accuracy ([\d.]+) % over 10000 images", done.stdout).group(1)
+    accuracy = float(re.match(r"test accuracy ([\d.]+) % over 10000 images", done.stdout).group(1))
     calibration = re.search(r"expected calibration error ([\d.]+) %", done.stdout).group(1)
-    assert float(accuracy) >= 93 and float(calibration) <= 2
+    assert accuracy >= 93 and float(calibration) <= 2
     with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as readme:
-        assert "test accuracy %s %%" % accuracy in readme.read()
+        stated = float(re.search(r"test accuracy ([\d.]+) %", readme.read()).group(1))
+    assert accuracy == pytest.approx(stated, abs=0.05)  # another processor may round otherwise
     assert os.path.getsize(picture) > 10000
     assert len(re.findall(r"^[A-Z][a-z]+ +1000 ", done.stdout, re.MULTILINE)) == 10
 
