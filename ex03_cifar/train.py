@@ -218,8 +218,8 @@ def end_epoch(session, model, run, epoch, held_out, rate, writer):
 
 def say(text):
     """Print a line above the bar, at once even where stdout is a file or a pipe."""
-    tqdm.write(text)
-    sys.stdout.flush()
+    with tqdm.external_write_mode():
+        print(text, flush=True)
 
 
 def release(session, model, folder, held_out):

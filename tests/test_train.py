@@ -234,7 +234,8 @@ def test_a_full_disk_is_a_sentence_and_leaves_the_state_before_it(
 def test_a_folder_that_cannot_be_written_is_a_sentence(small_data, tmp_path):
     (tmp_path / "file").write_text("")
     for folder in (str(tmp_path / "file" / "folder"), "/proc/checkpoints"):
-        code, text = run(TRAIN, options(small_data, folder), str(tmp_path / "out"))
+        code, text = run(TRAIN, options(small_data, folder, curves=str(tmp_path / "curves.png")),
+                         str(tmp_path / "out"))
         assert code == 1 and "Traceback" not in text
         assert "cannot be written to %s" % folder in text
 
