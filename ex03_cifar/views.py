@@ -41,11 +41,19 @@ def picture_views(picture):
 
 
 def squashed(picture, box=None):
-    """Return `box` (left, top, right, bottom; by default all) of a picture as a view.
+    """Return `box` (left, top, right, bottom; by default all) of a picture as a view."""
+    return resized(picture, (SIDE, SIDE), box or (0, 0) + picture.size)
 
-    Pillow's filters widen with the reduction and so do not alias.
+
+def resized(picture, size, box):
+    """Return `box` of a picture as uint8 [H,W,3], `size` being (W, H).
+
+    Pillow's filters widen with the reduction and so do not alias. Which direction comes first
+    depends on Pillow's version, and the rounding between the two shows; here the rows do.
     """
-    return np.asarray(picture.resize((SIDE, SIDE), Image.BICUBIC, box))
+    left, top, right, bottom = box
+    rows = picture.resize((size[0], picture.height), Image.BICUBIC, (left, 0, right, picture.height))
+    return np.asarray(rows.resize(size, Image.BICUBIC, (0, top, size[0], bottom)))
 
 
 def square(picture, scale, x, y):
@@ -59,6 +67,6 @@ def padded(picture):
     """Return the whole picture in its proportions as a view, its border pixels drawn outwards."""
     longer = max(picture.size)
     width, height = [max(1, int(round(SIDE * length / longer))) for length in picture.size]
-    pixels = np.asarray(picture.resize((width, height), Image.BICUBIC))
+    pixels = resized(picture, (width, height), (0, 0) + picture.size)
     top, left = (SIDE - height) // 2, (SIDE - width) // 2
     return np.pad(pixels, ((top, SIDE - height - top), (left, SIDE - width - left), (0, 0)), "edge")
