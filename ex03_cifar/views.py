@@ -7,7 +7,8 @@ from PIL import Image
 SIDE = 32  # pixels, the side of a view
 CORNER = 0.8  # of the shorter side, the side of the squares of a second look
 
-Views = namedtuple("Views", "first further")  # uint8 [A,32,32,3] and [B,32,32,3], B may be 0
+# first: uint8 [A,32,32,3]; further: a function that returns uint8 [B,32,32,3], or None
+Views = namedtuple("Views", "first further")
 
 
 def cifar_views(images):
@@ -30,14 +31,18 @@ def picture_views(picture):
     four squares towards the corners, where a small subject may be.
     """
     if picture.size == (SIDE, SIDE):
-        return Views(cifar_views(np.asarray(picture)[None])[0], np.empty((0, SIDE, SIDE, 3), np.uint8))
+        return Views(cifar_views(np.asarray(picture)[None])[0], None)
     whole = squashed(picture)
     if picture.width == picture.height:  # all three are the same
         first = cifar_views(whole[None])[0, :3]
     else:
         first = np.stack([whole, squashed(picture, square(picture, 1, 0.5, 0.5)), padded(picture)])
-    corners = [squashed(picture, square(picture, CORNER, x, y)) for x in (0, 1) for y in (0, 1)]
-    return Views(first, np.concatenate([first[:, :, ::-1], corners]))
+
+    def further():
+        corners = [squashed(picture, square(picture, CORNER, x, y))
+                   for x in (0, 1) for y in (0, 1)]
+        return np.concatenate([first[:, :, ::-1], corners])
+    return Views(first, further)
 
 
 def squashed(picture, box=None):
