@@ -58,9 +58,9 @@ class Classifier:
         logits = self._mean_logits(np.concatenate([views.first for views in pictures]), counts)
         probabilities = self._softmax(logits)
         doubtful = [place for place, views in enumerate(pictures)
-                    if len(views.further) and probabilities[place].max() < SURE]
+                    if views.further and probabilities[place].max() < SURE]
         if doubtful:
-            further = [pictures[place].further for place in doubtful]
+            further = [pictures[place].further() for place in doubtful]
             more = np.array([len(views) for views in further])
             share = (more / (counts[doubtful] + more)).astype(np.float32)[:, None]
             logits = ((1 - share) * logits[doubtful]

@@ -18,6 +18,7 @@ from ex03_cifar.tf1 import tf  # noqa: E402
 from ex03_cifar.views import SIDE  # noqa: E402
 
 SCALES = 0.8, 0.6, 0.4  # of the shorter side, the sides of the windows that are looked through
+MOST_STEPS = 15  # of the windows along one side, for pictures that are all length
 CELL = 8  # pixels of a view, the side of a cell of the last features
 DRAWN_SIDE = 256  # pixels, at least this much of the picture's shorter side is drawn
 
@@ -31,7 +32,8 @@ def windows(width, height):
     boxes = [(0, 0, width, height)]
     for scale in SCALES:
         side = scale * min(width, height)
-        columns, rows = [1 + int(np.ceil((length - side) / (side / 4))) for length in (width, height)]
+        columns, rows = [1 + min(MOST_STEPS, int(np.ceil((length - side) / (side / 4))))
+                         for length in (width, height)]
         boxes += [(left, top, left + side, top + side)
                   for left in np.linspace(0, width - side, columns)
                   for top in np.linspace(0, height - side, rows)]

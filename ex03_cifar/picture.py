@@ -24,7 +24,7 @@ SHORT_SIDE = 96  # pixels, at least this much of a bigger picture's shorter side
 FILE_BYTES = 256 << 20
 PIXELS = 64 << 20            # of a picture that is decoded at full size
 WEBP_PIXELS = 32 << 20       # its decoder takes four times the memory
-JPEG_PIXELS = 200 << 20      # a JPEG is reduced while it is decoded
+JPEG_PIXELS = 170 << 20      # a JPEG is reduced while it is decoded
 SLOW_PIXELS = 4 << 20        # of the anymaps that Pillow decodes in Python
 LARGE_PIXELS = 4 << 20       # only one picture above this is decoded at a time
 

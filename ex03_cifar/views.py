@@ -7,7 +7,8 @@ from PIL import Image
 SIDE = 32  # pixels, the side of a view
 CORNER = 0.8  # of the shorter side, the side of the squares of a second look
 
-Views = namedtuple("Views", "first further")  # uint8 [A,32,32,3] and [B,32,32,3], B may be 0
+# first: uint8 [A,32,32,3]; further: a function that returns uint8 [B,32,32,3], or None
+Views = namedtuple("Views", "first further")
 
 
 def cifar_views(images):
@@ -30,22 +31,34 @@ def picture_views(picture):
     four squares towards the corners, where a small subject may be.
     """
     if picture.size == (SIDE, SIDE):
-        return Views(cifar_views(np.asarray(picture)[None])[0], np.empty((0, SIDE, SIDE, 3), np.uint8))
+        return Views(cifar_views(np.asarray(picture)[None])[0], None)
     whole = squashed(picture)
     if picture.width == picture.height:  # all three are the same
         first = cifar_views(whole[None])[0, :3]
     else:
         first = np.stack([whole, squashed(picture, square(picture, 1, 0.5, 0.5)), padded(picture)])
-    corners = [squashed(picture, square(picture, CORNER, x, y)) for x in (0, 1) for y in (0, 1)]
-    return Views(first, np.concatenate([first[:, :, ::-1], corners]))
+
+    def further():
+        corners = [squashed(picture, square(picture, CORNER, x, y))
+                   for x in (0, 1) for y in (0, 1)]
+        return np.concatenate([first[:, :, ::-1], corners])
+    return Views(first, further)
 
 
 def squashed(picture, box=None):
-    """Return `box` (left, top, right, bottom; by default all) of a picture as a view.
+    """Return `box` (left, top, right, bottom; by default all) of a picture as a view."""
+    return resized(picture, (SIDE, SIDE), box or (0, 0) + picture.size)
 
-    Pillow's filters widen with the reduction and so do not alias.
+
+def resized(picture, size, box):
+    """Return `box` of a picture as uint8 [H,W,3], `size` being (W, H).
+
+    Pillow's filters widen with the reduction and so do not alias. Which direction comes first
+    depends on Pillow's version, and the rounding between the two shows; here the rows do.
     """
-    return np.asarray(picture.resize((SIDE, SIDE), Image.BICUBIC, box))
+    left, top, right, bottom = box
+    rows = picture.resize((size[0], picture.height), Image.BICUBIC, (left, 0, right, picture.height))
+    return np.asarray(rows.resize(size, Image.BICUBIC, (0, top, size[0], bottom)))
 
 
 def square(picture, scale, x, y):
@@ -59,6 +72,6 @@ def padded(picture):
     """Return the whole picture in its proportions as a view, its border pixels drawn outwards."""
     longer = max(picture.size)
     width, height = [max(1, int(round(SIDE * length / longer))) for length in picture.size]
-    pixels = np.asarray(picture.resize((width, height), Image.BICUBIC))
+    pixels = resized(picture, (width, height), (0, 0) + picture.size)
     top, left = (SIDE - height) // 2, (SIDE - width) // 2
     return np.pad(pixels, ((top, SIDE - height - top), (left, SIDE - width - left), (0, 0)), "edge")

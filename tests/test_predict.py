@@ -61,7 +61,7 @@ def picture(tmp_path):
     return path
 
 
-def first_line(weights, *arguments, **options):
+def lines_of(weights, *arguments, **options):
     """Run ./predict, expect success without a word on stderr, and return the lines of stdout."""
     code, out, err = run(*(weights + arguments), **options)
     assert (code, err) == (0, b"")
@@ -77,13 +77,13 @@ def test_one_picture_gives_one_line(weights, picture):
 @pytest.mark.parametrize("changes", [
     dict(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0"), dict(PYTHONIOENCODING="ascii")])
 def test_the_answer_is_utf8_in_any_locale(weights, picture, changes):
-    assert first_line(weights, picture, env=environment(**changes))[0].startswith("Prédiction: ")
+    assert lines_of(weights, picture, env=environment(**changes))[0].startswith("Prédiction: ")
 
 
 def test_it_runs_through_a_link_from_any_folder(weights, picture, tmp_path):
     os.symlink(PREDICT, str(tmp_path / "devine"))
     folder, name = os.path.split(picture)
-    lines = first_line(weights, name, program="./devine", cwd=folder)
+    lines = lines_of(weights, name, program="./devine", cwd=folder)
     assert lines[0].startswith("Prédiction: ")
 
 
@@ -170,7 +170,7 @@ def test_many_pictures_are_answered_in_order(weights, picture, tmp_path):
 
 def test_standard_input_is_read(weights, picture):
     with open(picture, "rb") as stream:
-        assert first_line(weights, "-", stdin=stream) == first_line(weights, picture)
+        assert lines_of(weights, "-", stdin=stream) == lines_of(weights, picture)
 
 
 def test_json_holds_the_same_answer(weights, picture, tmp_path):
@@ -195,7 +195,7 @@ def test_a_name_cannot_break_the_lines(weights, picture, tmp_path):
 
 
 def test_top_adds_percentages(weights, picture):
-    lines = first_line(weights, "--top", "3", picture)
+    lines = lines_of(weights, "--top", "3", picture)
     assert len(lines) == 4 and lines[0].split()[1] == lines[1].split()[0]
     numbers = [float(line.split()[1].replace(",", ".")) for line in lines[1:]]
     assert numbers == sorted(numbers, reverse=True) and all(line[-1] == "%" for line in lines[1:])
@@ -281,11 +281,16 @@ def test_large_pictures_take_bounded_memory(weights, picture, tmp_path):
 
 def test_explain_draws_a_picture(weights, picture, tmp_path):
     output = str(tmp_path / "why.png")
-    assert len(first_line(weights, "--explain", output, picture)) == 1
+    assert len(lines_of(weights, "--explain", output, picture)) == 1
     with Image.open(output) as drawn:
         assert drawn.format == "PNG" and drawn.width > drawn.height > 300
     with open(picture, "rb") as stream:
-        assert len(first_line(weights, "--explain", output, "-", stdin=stream)) == 1
+        assert len(lines_of(weights, "--explain", output, "-", stdin=stream)) == 1
+
+
+def test_explain_copes_with_a_strip(weights, tmp_path):
+    Image.new("RGB", (3000, 3), "navy").save(str(tmp_path / "strip.png"))
+    lines_of(weights, "--explain", str(tmp_path / "why.png"), str(tmp_path / "strip.png"))
 
 
 def test_explain_does_not_overwrite_the_picture(picture, tmp_path):

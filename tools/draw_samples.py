@@ -97,7 +97,7 @@ def airplane():
     scene.smooth([(212, 222), (240, 216), (266, 222), (264, 238), (236, 243), (212, 236)],
                  (205, 208, 214))  # engine
     scene.ellipse((256, 219, 270, 241), (60, 64, 72))
-    return scene.photograph().rotate(7, Image.BICUBIC, expand=False).crop((28, 24, 452, 336))
+    return scene.photograph().rotate(7, Image.BICUBIC, expand=False).crop((34, 32, 446, 330))
 
 
 def ship():
