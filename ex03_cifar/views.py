@@ -26,22 +26,27 @@ def picture_views(picture):
     """Return the `Views` of a Pillow image in RGB of any size.
 
     A picture of CIFAR-10's size has those that `evaluate` gives it. Another one has to become a
-    square: squashing distorts it, cutting loses its ends, padding makes it small, so each is
-    done once. The further views, for where these three leave doubt, are their mirror images and
-    four squares towards the corners, where a small subject may be.
+    square: squashing distorts it and cutting loses its ends; both are done. The further views,
+    for where these two leave doubt, are the picture padded, which makes it small, the mirror
+    images of the three, and four squares towards the corners, where a small subject may be.
     """
     if picture.size == (SIDE, SIDE):
         return Views(cifar_views(np.asarray(picture)[None])[0], None)
     whole = squashed(picture)
-    if picture.width == picture.height:  # all three are the same
-        first = cifar_views(whole[None])[0, :3]
+    if picture.width == picture.height:  # squashed, cut and padded are the same: move it instead
+        first = cifar_views(whole[None])[0, :2]
     else:
-        first = np.stack([whole, squashed(picture, square(picture, 1, 0.5, 0.5)), padded(picture)])
+        first = np.stack([whole, squashed(picture, square(picture, 1, 0.5, 0.5))])
 
     def further():
+        if picture.width == picture.height:
+            third = cifar_views(whole[None])[0, 2]
+        else:
+            third = padded(picture)
+        three = np.concatenate([first, third[None]])
         corners = [squashed(picture, square(picture, CORNER, x, y))
                    for x in (0, 1) for y in (0, 1)]
-        return np.concatenate([first[:, :, ::-1], corners])
+        return np.concatenate([three[2:], three[:, :, ::-1], corners])
     return Views(first, further)
 
 

@@ -124,6 +124,6 @@ def test_a_cifar_picture_has_the_views_of_evaluate():
 def test_any_size_has_views(size):
     views = picture_views(Image.new("RGB", size, (10, 200, 30)))
     further = views.further()
-    assert views.first.shape == (3, 32, 32, 3) and further.shape == (7, 32, 32, 3)
+    assert views.first.shape == (2, 32, 32, 3) and further.shape == (8, 32, 32, 3)
     assert views.first.dtype == further.dtype == np.uint8
     assert np.array_equal(views.first[0, 0, 0], [10, 200, 30])
