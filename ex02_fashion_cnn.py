@@ -23,8 +23,8 @@ import warnings
 
 # ---------------------------------------------------------------------------- hyper-parameters
 RECIPES = {                     # what differs: width and length
-    "default": dict(filters=(32, 96, 256), dense_units=256, epochs=14),
-    "best": dict(filters=(96, 192, 512), dense_units=512, epochs=40),
+    "default": dict(filters=(32, 64, 128), dense_units=256, epochs=26),
+    "best": dict(filters=(64, 128, 256), dense_units=512, epochs=40),
 }
 KERNEL_SIZES = (5, 3, 3)        # of the three convolutions
 BATCH_SIZE = 256
@@ -257,7 +257,7 @@ def network(images, filters, dense_units, training=False, seed=0, step=0):
     """The prescribed layers. images uint8 [N, 28, 28] -> logits float32 [N, 10], feature maps.
 
     Feature maps: the outputs of the three convolutions, float32 [N, 28, 28, F1], [N, 14, 14, F2],
-    [N, 5, 5, F3]. training: False, or a bool tensor (batch norm and dropout depend on it). seed
+    [N, 7, 7, F3]. training: False, or a bool tensor (batch norm and dropout depend on it). seed
     gives the initial weights, (seed, step) the dropout masks.
 
     Normalisation and ReLU come after a pooling, not before: the same function but for negative
@@ -269,17 +269,17 @@ def network(images, filters, dense_units, training=False, seed=0, step=0):
     def norm_relu(x):  # Ioffe and Szegedy, arXiv 1502.03167
         return tf.nn.relu(tf.layers.batch_normalization(x, momentum=0.9, epsilon=1e-5, training=training))
 
-    def conv(x, layer, padding):
-        return tf.layers.conv2d(x, filters[layer], KERNEL_SIZES[layer], padding=padding, use_bias=False,
+    def conv(x, layer):
+        return tf.layers.conv2d(x, filters[layer], KERNEL_SIZES[layer], padding="same", use_bias=False,
                                 kernel_initializer=initializer(layer), name="conv%d" % (layer + 1))
 
     with tf.variable_scope("network"):
         x = (tf.cast(images, tf.float32)[..., tf.newaxis] - PIXEL_MEAN) / PIXEL_STD
-        x = conv1 = conv(x, 0, "same")
+        x = conv1 = conv(x, 0)
         x = norm_relu(tf.layers.max_pooling2d(x, 2, 2, name="pool1"))
-        x = conv2 = conv(x, 1, "same")
+        x = conv2 = conv(x, 1)
         x = norm_relu(tf.layers.max_pooling2d(x, 2, 2, name="pool2"))
-        x = conv3 = conv(x, 2, "valid")
+        x = conv3 = conv(x, 2)
         x = tf.layers.flatten(norm_relu(x))
         x = dropout(x, DROPOUT_FEATURES, training, [seed, 2 * step])
         x = tf.layers.dense(x, dense_units, use_bias=False, kernel_initializer=initializer(3), name="dense")
@@ -395,19 +395,41 @@ def release(session, saver, checkpoint_dir, run):
 
 
 # ================================================================================== training
-def read_run(state_dir):
-    """The interrupted run in state_dir: its record and the number of epochs its saved state has seen."""
+def describe(settings):
+    """The settings of a run in words."""
+    return "recipe %(recipe)s, %(epochs)d epochs, seed %(seed)d, %(pictures)d pictures" % settings
+
+
+def interrupted_run(state_dir, settings):
+    """What --resume goes on with: (the Saver's prefix, history with one record for each epoch in it).
+
+    No run to resume, or one with other settings, ends the program (code 2).
+    """
     latest = tf.train.latest_checkpoint(state_dir)
     try:
         with open(os.path.join(state_dir, "run.json")) as file:
             run = json.load(file)
-        return run, latest, int(latest.rsplit("-", 1)[1])
-    except (OSError, ValueError, AttributeError, KeyError):
+        finished = int(latest.rsplit("-", 1)[1])
+    except (OSError, ValueError, AttributeError):
         fail("no interrupted run that could be resumed in %s; start one without --resume" % state_dir, code=2)
+    if run["settings"] != settings:
+        fail("the interrupted run in %s was started with other settings (%s): give the same ones, or leave "
+             "--resume out to start over" % (state_dir, describe(run["settings"])), code=2)
+    return latest, run["history"][:finished]
 
 
-def run_epoch(session, model, images, labels, batch_size, bar, writer):
-    """One pass over the pictures: (mean loss, mean accuracy). A loss that is not finite ends the program."""
+def save_state(session, model, state_dir, run):
+    """Saves what a resumed run needs. Ordered so that a kill at any moment leaves a state to resume from:
+    the history may be one epoch ahead of the Saver, which names its newest complete files last."""
+    os.makedirs(state_dir, exist_ok=True)
+    write_json(os.path.join(state_dir, "run.json"), run)
+    model.state_saver.save(session, os.path.join(state_dir, "epoch"), global_step=len(run["history"]),
+                           write_meta_graph=False)
+
+
+def run_epoch(session, model, shown, batch_size, bar, writer):
+    """One pass over shown, (images, labels): mean loss and accuracy. A loss that is not finite ends the program."""
+    images, labels = shown
     steps = len(images) // batch_size
     sums = np.zeros(2)
     for step in range(steps):
@@ -428,91 +450,70 @@ def run_epoch(session, model, images, labels, batch_size, bar, writer):
     return sums / steps
 
 
-def start_or_resume(session, model, arguments, settings):
-    """Initial or saved state into the session: (history, one record for each finished epoch)."""
-    state_dir = os.path.join(arguments.checkpoint_dir, "state")
-    if not arguments.resume:
-        session.run(model.initialize)
-        if not arguments.validation:
-            shutil.rmtree(state_dir, ignore_errors=True)  # two runs must not mix there
-        return []
-    run, latest, finished = read_run(state_dir)
-    if run["settings"] != settings:
-        fail("the interrupted run in %s was started with other settings (%s): give the same ones, or leave "
-             "--resume out to start over" % (state_dir, describe(run["settings"])), code=2)
-    restore(session, model.state_saver, latest, "start over without --resume")
-    return run["history"][:finished]
-
-
-def describe(settings):
-    """The settings of a run in words."""
-    return "recipe %(recipe)s, %(epochs)d epochs, seed %(seed)d, %(pictures)d pictures" % settings
-
-
 def train(arguments, training_set, held_out):
-    """Trains, prints a line for each epoch and releases the weights. Returns the run's record.
+    """Trains, prints a line for each epoch, and releases the weights (with --validation only reports).
 
-    training_set, held_out: (images uint8 [N, 28, 28], labels uint8 [N]). held_out is reported after
-    each epoch and decides nothing. stdout is the same for the same seed; the bar, which shows times,
-    is on stderr.
+    training_set, held_out: (images uint8 [N, 28, 28], labels uint8 [N]); held_out is reported after
+    each epoch and decides nothing. stdout is the same for the same seed: times are on the bar, on stderr.
     """
     images, labels = training_set
-    recipe = RECIPES[arguments.recipe]
     settings = {"recipe": arguments.recipe, "epochs": arguments.epochs, "seed": arguments.seed,
                 "pictures": len(images)}
+    state_dir = os.path.join(arguments.checkpoint_dir, "state")
+    latest, history = interrupted_run(state_dir, settings) if arguments.resume else (None, [])
+    run = {"settings": settings, "history": history}
     batch_size = min(BATCH_SIZE, len(images))
     steps = len(images) // batch_size
-    model = training_graph(recipe, arguments.seed, steps, arguments.epochs)
-    name = "validation" if arguments.validation else "test"
+    model = training_graph(RECIPES[arguments.recipe], arguments.seed, steps, arguments.epochs)
     print("Training: " + describe(settings), flush=True)
-    with tf.Session(graph=model.graph) as session, concurrent.futures.ThreadPoolExecutor(1) as background:
-        history = start_or_resume(session, model, arguments, settings)
+    with tf.Session(graph=model.graph) as session:
+        if arguments.resume:
+            restore(session, model.state_saver, latest, "start over without --resume")
+        else:
+            session.run(model.initialize)
+            if not arguments.validation:
+                shutil.rmtree(state_dir, ignore_errors=True)  # two runs must not mix there
         writer = tf.summary.FileWriter(arguments.logdir, model.graph) if arguments.logdir else None
-
-        def prepare(epoch):
-            return background.submit(epoch_data, images, labels, arguments.seed, epoch)
-
-        upcoming = prepare(len(history))
-        with tqdm(total=steps * arguments.epochs, initial=steps * len(history), unit="step",
-                  mininterval=0.5) as bar:
-            for epoch in range(len(history), arguments.epochs):
-                shown_images, shown_labels = upcoming.result()
-                upcoming = prepare(epoch + 1)  # while TensorFlow works on this one
-                bar.set_description("epoch %d/%d" % (epoch + 1, arguments.epochs), refresh=False)
-                loss, accuracy = run_epoch(session, model, shown_images, shown_labels, batch_size, bar, writer)
-                held_out_accuracy = np.mean(probabilities(session, model, held_out[0], mirror=False)
-                                            .argmax(axis=1) == held_out[1])
+        with tqdm(total=steps * arguments.epochs, initial=steps * len(history), unit="step", mininterval=0.5) as bar:
+            for shown in prepared_epochs(images, labels, arguments.seed, len(history), arguments.epochs):
+                bar.set_description("epoch %d/%d" % (len(history) + 1, arguments.epochs), refresh=False)
+                loss, accuracy = run_epoch(session, model, shown, batch_size, bar, writer)
+                answers = probabilities(session, model, held_out[0], mirror=False)
                 history.append({"loss": float(loss), "accuracy": float(accuracy),
-                                name: float(held_out_accuracy)})
-                tqdm.write("epoch %2d: loss %.4f, accuracy %.2f %%, %s %.2f %%"
-                           % (epoch + 1, loss, 100 * accuracy, name, 100 * held_out_accuracy))
+                                "held_out": float(np.mean(answers.argmax(axis=1) == held_out[1]))})
+                if not arguments.validation:
+                    save_state(session, model, state_dir, run)
+                tqdm.write(epoch_line(history, arguments.validation))
                 sys.stdout.flush()
                 if writer:
-                    write_summary(writer, history, bar.n)
-                if not arguments.validation:
-                    save_state(session, model, arguments.checkpoint_dir, settings, history)
-        run = {"settings": settings, "history": history}
-        if not arguments.validation:
-            release(session, model.saver, arguments.checkpoint_dir, run)
-            shutil.rmtree(os.path.join(arguments.checkpoint_dir, "state"))  # nothing is left to resume
+                    write_summary(writer, history[-1], bar.n)
+        if arguments.validation:
+            report(probabilities(session, model, held_out[0]), held_out[1], "validation")
         else:
-            report(probabilities(session, model, held_out[0]), held_out[1], name)
-    return run
+            release(session, model.saver, arguments.checkpoint_dir, run)
+            shutil.rmtree(state_dir)  # nothing is left to resume
 
 
-def save_state(session, model, checkpoint_dir, settings, history):
-    """Saves what a resumed run needs. Ordered so that a kill at any moment leaves a state to resume from:
-    the history may be one epoch ahead of the Saver, which names its newest complete files last."""
-    state_dir = os.path.join(checkpoint_dir, "state")
-    os.makedirs(state_dir, exist_ok=True)
-    write_json(os.path.join(state_dir, "run.json"), {"settings": settings, "history": history})
-    model.state_saver.save(session, os.path.join(state_dir, "epoch"), global_step=len(history),
-                           write_meta_graph=False)
+def prepared_epochs(images, labels, seed, first, last):
+    """Yields epoch_data of the epochs first to last - 1, each prepared while TensorFlow works on the one before."""
+    with concurrent.futures.ThreadPoolExecutor(1) as background:
+        upcoming = background.submit(epoch_data, images, labels, seed, first)
+        for epoch in range(first, last):
+            ready = upcoming.result()
+            upcoming = background.submit(epoch_data, images, labels, seed, epoch + 1)
+            yield ready
 
 
-def write_summary(writer, history, step):
+def epoch_line(history, validation):
+    """The line that is printed after an epoch."""
+    return "epoch %2d: loss %.4f, accuracy %.2f %%, %s %.2f %%" % (
+        len(history), history[-1]["loss"], 100 * history[-1]["accuracy"],
+        "validation" if validation else "test", 100 * history[-1]["held_out"])
+
+
+def write_summary(writer, record, step):
     """The last epoch's figures for TensorBoard."""
-    values = [tf.Summary.Value(tag="epoch/" + name, simple_value=value) for name, value in history[-1].items()]
+    values = [tf.Summary.Value(tag="epoch/" + name, simple_value=value) for name, value in sorted(record.items())]
     writer.add_summary(tf.Summary(value=values), step)
     writer.flush()
 
@@ -584,14 +585,17 @@ def draw_training(history, path):
     """Loss and accuracies by epoch. history: the records of train()."""
     epochs = np.arange(1, len(history) + 1)
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2))
-    left.plot(epochs, [record["loss"] for record in history], color="tab:blue")
+    left.plot(epochs, [record["loss"] for record in history], color="tab:blue",
+              marker=".")
     left.set(title="Loss (label-smoothed cross-entropy)", xlabel="epoch")
-    right.plot(epochs, [100 * record["accuracy"] for record in history], color="tab:blue",
+    right.plot(epochs, [100 * record["accuracy"] for record in history], color="tab:blue", marker=".",
                label="training, augmented pictures and dropout")
-    right.plot(epochs, [100 * record["test"] for record in history], color="tab:orange", label="test, one view")
+    right.plot(epochs, [100 * record["held_out"] for record in history], color="tab:orange",
+               marker=".", label="test, one view")
     right.set(title="Accuracy (%)", xlabel="epoch")
     right.legend(loc="lower right", frameon=False)
     for axes in (left, right):
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     save_figure(figure, path)
@@ -622,19 +626,22 @@ def draw_predictions(images, labels, answers, path, columns=10):
     predicted, confidence = answers.argmax(axis=1), answers.max(axis=1)
     mistakes = np.flatnonzero(predicted != labels)
     mistakes = mistakes[np.argsort(-confidence[mistakes], kind="stable")][:3 * columns]
-    blocks = [("The first test pictures", np.arange(min(5 * columns, len(images)))),
-              ("The most confident mistakes", mistakes)]
-    rows = [-(-len(chosen) // columns) for _, chosen in blocks]
-    figure = plt.figure(figsize=(1.35 * columns, 1.75 * sum(rows) + 1.2))
-    parts = figure.add_gridspec(2, 1, height_ratios=[max(n, 0.1) for n in rows], hspace=0.1,
-                                left=0.01, right=0.99, bottom=0.01, top=0.95)
-    for part, n, (title, chosen) in zip(parts, rows, blocks):
-        grid = part.subgridspec(max(n, 1), columns, hspace=0.55, wspace=0.15)
+    blocks = [("The first test pictures, under their predicted names; framed in red: a mistake, its true name below", np.arange(min(5 * columns, len(images)))),
+              ("The most confident mistakes" if len(mistakes) else "No mistakes", mistakes)]
+    heights = []  # of the grid's rows: a low one for each title, then the pictures
+    for _, chosen in blocks:
+        heights += [0.22] + [1] * -(-len(chosen) // columns)
+    figure = plt.figure(figsize=(1.3 * columns, 1.6 * sum(heights)))
+    grid = figure.add_gridspec(len(heights), columns, height_ratios=heights, hspace=0.32, wspace=0.15)
+    row = 0
+    for title, chosen in blocks:
+        axes = figure.add_subplot(grid[row, :])
+        axes.axis("off")
+        axes.text(0, 0.5, title, fontsize=14, weight="bold", transform=axes.transAxes)
         for place, index in enumerate(chosen):
-            axes = figure.add_subplot(grid[place // columns, place % columns])
+            axes = figure.add_subplot(grid[row + 1 + place // columns, place % columns])
             draw_answer(axes, images[index], labels[index], predicted[index], confidence[index])
-            if not place:
-                axes.annotate(title, (0, 1.5), xycoords="axes fraction", fontsize=13, weight="bold")
+        row += 1 + -(-len(chosen) // columns)
     save_figure(figure, path)
 
 
@@ -652,13 +659,13 @@ def draw_answer(axes, image, label, predicted, confidence):
 
 def draw_feature_maps(image, name, maps, path, columns=12, rows=2):
     """One garment uint8 [28, 28] and the strongest of its maps, float32 [H, W, F], of each convolution."""
-    figure = plt.figure(figsize=(13, 7.6))
-    parts = figure.add_gridspec(1, 2, width_ratios=[1, 5.2], left=0.01, right=0.99, top=0.93, bottom=0.01, wspace=0.03)
+    figure = plt.figure(figsize=(13, 7))
+    parts = figure.add_gridspec(1, 2, width_ratios=[1, 5.2], wspace=0.03)
     axes = figure.add_subplot(parts[0])
     axes.imshow(image, cmap="gray_r", vmin=0, vmax=255)
     axes.set_title(name, weight="bold")
     axes.axis("off")
-    layers = parts[1].subgridspec(len(maps), 1, hspace=0.18)
+    layers = parts[1].subgridspec(len(maps), 1, hspace=0.16)
     for layer, (part, values) in enumerate(zip(layers, maps), start=1):
         grid = part.subgridspec(rows, columns, hspace=0.06, wspace=0.06)
         strongest = np.argsort(-values.std(axis=(0, 1)), kind="stable")[:rows * columns]
@@ -689,9 +696,9 @@ def main(arguments):
             (images, labels), split = training_set, -VALIDATION_SIZE
             train(arguments, (images[:split], labels[:split]), (images[split:], labels[split:]))
             return
-        for folder in (arguments.checkpoint_dir, arguments.image_dir):
-            os.makedirs(folder, exist_ok=True)
+        os.makedirs(arguments.image_dir, exist_ok=True)  # before minutes of training, not after
         if not arguments.evaluate:
+            os.makedirs(arguments.checkpoint_dir, exist_ok=True)
             train(arguments, training_set, test_set)
         evaluate(arguments, test_set)
     except OSError as error:
