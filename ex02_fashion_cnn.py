@@ -23,7 +23,7 @@ import warnings
 
 # ---------------------------------------------------------------------------- hyper-parameters
 RECIPES = {                     # what differs: width and length
-    "default": dict(filters=(32, 64, 128), dense_units=256, epochs=26),
+    "default": dict(filters=(32, 64, 128), dense_units=256, epochs=25),
     "best": dict(filters=(64, 128, 256), dense_units=512, epochs=40),
 }
 KERNEL_SIZES = (5, 3, 3)        # of the three convolutions
@@ -184,7 +184,8 @@ def load_data(data_dir=None):
         else:
             from tensorflow import keras  # here, since only this branch needs its second of import
             fashion_mnist = keras.datasets.fashion_mnist
-            (train_images, train_labels), (test_images, test_labels) = fashion_mnist.load_data()
+            with contextlib.redirect_stdout(sys.stderr):  # it talks while it downloads
+                (train_images, train_labels), (test_images, test_labels) = fashion_mnist.load_data()
             arrays = [train_images, train_labels, test_images, test_labels]
         for images, labels in (arrays[:2], arrays[2:]):
             if images.shape != (len(labels), 28, 28) or not len(labels) or labels.max() > 9:
@@ -466,6 +467,7 @@ def train(arguments, training_set, held_out):
     steps = len(images) // batch_size
     model = training_graph(RECIPES[arguments.recipe], arguments.seed, steps, arguments.epochs)
     print("Training: " + describe(settings), flush=True)
+    writer = tf.summary.FileWriter(arguments.logdir, model.graph) if arguments.logdir else None
     with tf.Session(graph=model.graph) as session:
         if arguments.resume:
             restore(session, model.state_saver, latest, "start over without --resume")
@@ -473,7 +475,6 @@ def train(arguments, training_set, held_out):
             session.run(model.initialize)
             if not arguments.validation:
                 shutil.rmtree(state_dir, ignore_errors=True)  # two runs must not mix there
-        writer = tf.summary.FileWriter(arguments.logdir, model.graph) if arguments.logdir else None
         with tqdm(total=steps * arguments.epochs, initial=steps * len(history), unit="step", mininterval=0.5) as bar:
             for shown in prepared_epochs(images, labels, arguments.seed, len(history), arguments.epochs):
                 bar.set_description("epoch %d/%d" % (len(history) + 1, arguments.epochs), refresh=False)
@@ -701,8 +702,8 @@ def main(arguments):
             os.makedirs(arguments.checkpoint_dir, exist_ok=True)
             train(arguments, training_set, test_set)
         evaluate(arguments, test_set)
-    except OSError as error:
-        fail("cannot write or read: %s" % error)
+    except (OSError, tf.errors.OpError) as error:  # a full disk, for instance
+        fail("cannot write or read: %s" % str(error).split("\n")[0])
     except KeyboardInterrupt:
         kept = os.path.exists(os.path.join(arguments.checkpoint_dir, "state", "run.json"))
         command = " ".join(["python"] + [shlex.quote(word) for word in sys.argv if word != "--resume"])
