@@ -410,13 +410,13 @@ def interrupted_run(state_dir, settings):
     try:
         with open(os.path.join(state_dir, "run.json")) as file:
             run = json.load(file)
-        finished = int(latest.rsplit("-", 1)[1])
-    except (OSError, ValueError, AttributeError):
+        started_with, history = run["settings"], run["history"][:int(latest.rsplit("-", 1)[1])]
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
         fail("no interrupted run that could be resumed in %s; start one without --resume" % state_dir, code=2)
-    if run["settings"] != settings:
+    if started_with != settings:
         fail("the interrupted run in %s was started with other settings (%s): give the same ones, or leave "
-             "--resume out to start over" % (state_dir, describe(run["settings"])), code=2)
-    return latest, run["history"][:finished]
+             "--resume out to start over" % (state_dir, describe(started_with)), code=2)
+    return latest, history
 
 
 def save_state(session, model, state_dir, run):
@@ -616,8 +616,9 @@ def draw_confusion(confusion, path):
     axes.set_xticklabels(CLASS_NAMES, rotation=40, ha="right")
     axes.set_yticks(range(10))
     axes.set_yticklabels(CLASS_NAMES)
+    number = confusion.sum()
     axes.set(xlabel="predicted", ylabel="true",
-             title="%.2f %% of %d test pictures are right" % (100 * np.trace(confusion) / confusion.sum(), confusion.sum()))
+             title="%.2f %% of %d test pictures are right" % (100 * np.trace(confusion) / number, number))
     axes.tick_params(length=0)
     save_figure(figure, path)
 
@@ -627,7 +628,8 @@ def draw_predictions(images, labels, answers, path, columns=10):
     predicted, confidence = answers.argmax(axis=1), answers.max(axis=1)
     mistakes = np.flatnonzero(predicted != labels)
     mistakes = mistakes[np.argsort(-confidence[mistakes], kind="stable")][:3 * columns]
-    blocks = [("The first test pictures, under their predicted names; framed in red: a mistake, its true name below", np.arange(min(5 * columns, len(images)))),
+    blocks = [("The first test pictures, under their predicted names; framed in red: a mistake, its true name below",
+               np.arange(min(5 * columns, len(images)))),
               ("The most confident mistakes" if len(mistakes) else "No mistakes", mistakes)]
     heights = []  # of the grid's rows: a low one for each title, then the pictures
     for _, chosen in blocks:
@@ -695,6 +697,8 @@ def main(arguments):
         training_set, test_set = load_data(arguments.data_dir)
         if arguments.validation:
             (images, labels), split = training_set, -VALIDATION_SIZE
+            if len(images) <= VALIDATION_SIZE:
+                fail("--validation holds out %d pictures, and there are only %d" % (VALIDATION_SIZE, len(images)))
             train(arguments, (images[:split], labels[:split]), (images[split:], labels[split:]))
             return
         os.makedirs(arguments.image_dir, exist_ok=True)  # before minutes of training, not after
@@ -707,7 +711,8 @@ def main(arguments):
     except KeyboardInterrupt:
         kept = os.path.exists(os.path.join(arguments.checkpoint_dir, "state", "run.json"))
         command = " ".join(["python"] + [shlex.quote(word) for word in sys.argv if word != "--resume"])
-        fail("stopped" + ("; the finished epochs are kept, go on with: %s --resume" % command if kept else ""), code=130)
+        advice = "; the finished epochs are kept, go on with: %s --resume" % command if kept else ""
+        fail("stopped" + advice, code=130)
 
 
 if __name__ == "__main__":

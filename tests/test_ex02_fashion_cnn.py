@@ -224,7 +224,8 @@ def readme_accuracy():
 
 def real_data():
     """A folder with the real data set, or None."""
-    for home in (os.environ.get("KERAS_HOME"), os.path.join(ROOT, "..", "shared", "keras"), os.path.expanduser("~/.keras")):
+    for home in (os.environ.get("KERAS_HOME"), os.path.join(ROOT, "..", "shared", "keras"), "~/.keras"):
+        home = home and os.path.expanduser(home)
         if home and ex02.data_folder(home):
             return ex02.data_folder(home)
     return None
