@@ -6,7 +6,7 @@
 
 Layers and their order are the exercise's: conv, max-pool, conv, max-pool, conv, dense, output.
 Sizes, strides, normalisation, augmentation and schedule are the hyper-parameters below; they were
-chosen on 5,000 held-out training pictures (--validation), never on the test set.
+chosen on 5,000 held-out training pictures (--validation). One file, as each exercise stands alone.
 """
 import argparse
 import concurrent.futures
