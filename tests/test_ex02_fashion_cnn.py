@@ -1,0 +1,330 @@
+"""What the README promises of ex02_fashion_cnn.py: real TensorFlow, the real script, real files.
+
+Short trainings run on a small data set in the real format, drawn into a temporary folder.
+"""
+import gzip
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+SCRIPT = os.path.join(ROOT, "ex02_fashion_cnn.py")
+RELEASED = os.path.join(ROOT, "checkpoints", "fashion")
+WEIGHTS = ("model.index", "model.data-00000-of-00001")
+PICTURES = ["ex02_confusion.png", "ex02_feature_maps.png", "ex02_predictions.png", "ex02_training.png"]
+
+sys.path.insert(0, ROOT)
+import ex02_fashion_cnn as ex02  # noqa: E402
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*tf.layers.*")  # "deprecated", which is the point
+
+
+# ---------------------------------------------------------------------------- helpers
+def write_idx(path, array):
+    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
+    with gzip.open(str(path), "wb") as file:
+        file.write(header + array.tobytes())
+
+
+@pytest.fixture(scope="module")
+def small_data(tmp_path_factory):
+    """A folder with 768 training and 100 test pictures: a bright bar whose place tells the class, and noise."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.RandomState(0)
+    for name, number in (("train", 768), ("t10k", 100)):
+        labels = (np.arange(number) % 10).astype(np.uint8)
+        images = rng.randint(0, 120, (number, 28, 28)).astype(np.uint8)
+        for image, label in zip(images, labels):
+            image[2 * label + 4:2 * label + 7, 4:24] = 250
+        write_idx(folder / (name + "-images-idx3-ubyte.gz"), images)
+        write_idx(folder / (name + "-labels-idx1-ubyte.gz"), labels)
+    return folder
+
+
+def command(*arguments):
+    return [sys.executable, SCRIPT] + [str(argument) for argument in arguments]
+
+
+def run(*arguments):
+    """The script's (exit code, stdout, stderr)."""
+    done = subprocess.run(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          universal_newlines=True, timeout=300)
+    return done.returncode, done.stdout, done.stderr
+
+
+def training(small_data, folder):
+    """The arguments of a short training that writes into folder."""
+    return ("--data-dir", small_data, "--checkpoint-dir", folder / "checkpoint", "--image-dir", folder / "images",
+            "--epochs", 6, "--seed", 3)
+
+
+def stop_after_epoch(epoch, how, arguments):
+    """Starts the script and sends it a signal once it has printed epoch's line: (exit code, stderr)."""
+    process = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               universal_newlines=True)
+    for line in process.stdout:
+        if line.startswith("epoch %2d:" % epoch):
+            process.send_signal(how)
+            break
+    else:
+        pytest.fail("the training ended before epoch %d:\n%s" % (epoch, process.stderr.read()))
+    stderr = process.communicate(timeout=60)[1]
+    return process.returncode, stderr
+
+
+def contents(folder):
+    return [(folder / "checkpoint" / name).read_bytes() for name in WEIGHTS]
+
+
+@pytest.fixture(scope="module")
+def trained(small_data, tmp_path_factory):
+    """A short training that nothing disturbed: (folder, stdout)."""
+    folder = tmp_path_factory.mktemp("trained")
+    code, stdout, stderr = run(*training(small_data, folder), "--logdir", folder / "log")
+    assert code == 0, stderr
+    return folder, stdout
+
+
+def assert_sentence(code, stderr, expected_code, *words):
+    """The program ended with one sentence on stderr that names words, and no traceback."""
+    assert code == expected_code, stderr
+    assert "Traceback" not in stderr
+    last = stderr.strip().splitlines()[-1]
+    assert "error: " in last
+    for word in words:
+        assert word in last
+
+
+# ---------------------------------------------------------------------------- the network
+def layers_before(operation):
+    """Types of the layers' operations between the input and operation, nearest first, and all those in its past."""
+    kinds = ("Conv2D", "MaxPool", "MatMul")
+    chain, past, front = [], set(), [operation]
+    while front:
+        operation = front.pop(0)  # breadth first: from the output towards the input
+        if operation in past:
+            continue
+        past.add(operation)
+        if operation.type in kinds:
+            chain.append(operation)
+        front.extend(tensor.op for tensor in operation.inputs)
+    return chain, past
+
+
+@pytest.mark.parametrize("kind", ["inference", "training"])
+def test_the_graph_has_the_prescribed_layers_in_the_prescribed_order(kind):
+    recipe = ex02.RECIPES["default"]
+    if kind == "inference":
+        model = ex02.inference_graph(recipe["filters"], recipe["dense_units"])
+    else:
+        model = ex02.training_graph(recipe, seed=1, steps_per_epoch=10, epochs=2)
+    chain, past = layers_before(model.probabilities.op)
+    chain.reverse()
+    assert [operation.type for operation in chain] == [
+        "Conv2D", "MaxPool", "Conv2D", "MaxPool", "Conv2D", "MatMul", "MatMul"]
+    for earlier, later in zip(chain, chain[1:]):
+        assert earlier in layers_before(later)[1], "%s does not feed %s" % (earlier.name, later.name)
+    assert model.images.op in past
+    assert chain[-1].outputs[0].shape[1] == 10
+    if kind == "inference":  # the training graph has gradients as well
+        everywhere = [operation.type for operation in model.graph.get_operations()]
+        assert [everywhere.count(kind) for kind in ("Conv2D", "MaxPool", "MatMul")] == [3, 2, 2]
+
+
+def test_pixels_go_in_as_uint8_and_nothing_else(trained):
+    model, session = ex02.load_network(str(trained[0] / "checkpoint"))
+    with session:
+        assert model.images.dtype == ex02.tf.uint8
+        pictures = np.zeros((2, 28, 28), np.uint8)
+        assert ex02.probabilities(session, model, pictures).shape == (2, 10)
+        for wrong in (pictures / 255.0, pictures.astype(np.float32), pictures[:, :, :27]):
+            with pytest.raises(TypeError, match="uint8"):
+                ex02.probabilities(session, model, wrong)
+
+
+def test_a_picture_and_its_mirror_image_get_one_answer(trained):
+    model, session = ex02.load_network(str(trained[0] / "checkpoint"))
+    pictures = np.random.RandomState(5).randint(0, 256, (8, 28, 28)).astype(np.uint8)
+    with session:
+        answers = ex02.probabilities(session, model, pictures)
+        mirrored = ex02.probabilities(session, model, pictures[:, :, ::-1])
+    np.testing.assert_allclose(answers, mirrored, atol=1e-6)
+    np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-5)
+
+
+# ---------------------------------------------------------------------------- training
+def test_an_epoch_depends_on_seed_and_number_alone():
+    images = np.random.RandomState(0).randint(0, 256, (300, 28, 28)).astype(np.uint8)
+    labels = (np.arange(300) % 10).astype(np.uint8)
+    before = images.copy()
+    first = ex02.epoch_data(images, labels, seed=4, epoch=7)
+    ex02.epoch_data(images, labels, seed=4, epoch=8)
+    again = ex02.epoch_data(images, labels, seed=4, epoch=7)
+    assert all(np.array_equal(one, two) for one, two in zip(first, again))
+    assert not np.array_equal(first[0], ex02.epoch_data(images, labels, seed=5, epoch=7)[0])
+    assert np.array_equal(images, before), "augmentation changed the data set itself"
+    assert first[0].dtype == np.uint8 and sorted(first[1]) == sorted(labels)
+
+
+def test_two_epochs_show_every_picture_both_ways():
+    images = np.random.RandomState(0).randint(0, 256, (50, 28, 28)).astype(np.uint8)
+    even, odd = ex02.flip(images, seed=1, epoch=0), ex02.flip(images, seed=1, epoch=1)
+    assert np.array_equal(even, odd[:, :, ::-1])
+    assert 0 < sum(np.array_equal(*pair) for pair in zip(even, images)) < 50
+
+
+def test_training_prints_saves_and_draws(trained):
+    folder, stdout = trained
+    assert "epoch  6: loss" in stdout and "Ankle boot" in stdout
+    assert re.search(r"Test accuracy: \d+\.\d\d %", stdout)
+    assert sorted(os.listdir(str(folder / "images"))) == PICTURES
+    assert sorted(os.listdir(str(folder / "checkpoint"))) == sorted(WEIGHTS + ("training.json",))
+    assert any("tfevents" in name for name in os.listdir(str(folder / "log")))
+
+
+def test_one_seed_gives_one_result(small_data, trained, tmp_path):
+    code, stdout, stderr = run(*training(small_data, tmp_path))
+    assert code == 0, stderr
+    assert stdout == trained[1]
+    assert contents(tmp_path) == contents(trained[0])
+
+
+def test_a_run_that_was_killed_and_interrupted_ends_in_the_same_weights(small_data, trained, tmp_path):
+    arguments = training(small_data, tmp_path)
+    assert stop_after_epoch(1, signal.SIGKILL, arguments)[0] == -signal.SIGKILL
+    code, stderr = stop_after_epoch(3, signal.SIGINT, arguments + ("--resume",))
+    assert_sentence(code, stderr, 130, "--resume")
+    code, stdout, stderr = run(*(arguments[:-1] + (4, "--resume")))
+    assert_sentence(code, stderr, 2, "seed 3")
+    code, stdout, stderr = run(*arguments, "--resume")
+    assert code == 0, stderr
+    assert stdout.splitlines()[-1] == trained[1].splitlines()[-1]
+    assert contents(tmp_path) == contents(trained[0])
+    assert not (tmp_path / "checkpoint" / "state").exists()
+
+
+# ---------------------------------------------------------------------------- evaluation
+def readme_accuracy():
+    """The figure beside the --evaluate command in the README, in percent; None if there is none."""
+    for name in ("README.md", "README_ex02.md"):
+        if os.path.exists(os.path.join(ROOT, name)):
+            with open(os.path.join(ROOT, name), encoding="utf-8") as file:
+                found = re.search(r"ex02_fashion_cnn\.py --evaluate\s+#\D*(\d\d\.\d\d) %", file.read())
+            if found:
+                return float(found.group(1))
+    return None
+
+
+def real_data():
+    """A folder with the real data set, or None."""
+    for home in (os.environ.get("KERAS_HOME"), os.path.join(ROOT, "..", "shared", "keras"), "~/.keras"):
+        home = home and os.path.expanduser(home)
+        if home and ex02.data_folder(home):
+            return ex02.data_folder(home)
+    return None
+
+
+def test_evaluate_reproduces_the_accuracy_in_the_readme(tmp_path):
+    if real_data() is None:
+        pytest.skip("Fashion-MNIST is not on this machine")
+    if readme_accuracy() is None:
+        pytest.skip("the README states no accuracy for ex02_fashion_cnn.py --evaluate")
+    changed = subprocess.run(["git", "status", "--porcelain", RELEASED], cwd=ROOT, stdout=subprocess.PIPE,
+                             stderr=subprocess.DEVNULL, universal_newlines=True)
+    if changed.stdout.strip():
+        pytest.skip("checkpoints/fashion holds other weights than the released ones")
+    code, stdout, stderr = run("--evaluate", "--data-dir", real_data(), "--image-dir", tmp_path)
+    assert code == 0, stderr
+    measured = float(re.search(r"Test accuracy: (\d+\.\d\d) %", stdout).group(1))
+    assert abs(measured - readme_accuracy()) <= 0.02  # another machine rounds a borderline picture otherwise
+    assert sorted(os.listdir(str(tmp_path))) == PICTURES
+
+
+# ---------------------------------------------------------------------------- what goes wrong
+@pytest.fixture
+def copy(trained, tmp_path):
+    """A folder with a checkpoint that a test may damage."""
+    shutil.copytree(str(trained[0] / "checkpoint"), str(tmp_path / "checkpoint"))
+    return tmp_path / "checkpoint"
+
+
+@pytest.mark.parametrize("damage", ["removed", "emptied", "cut in half", "foreign"])
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_a_damaged_checkpoint_is_an_error_that_names_it(copy, capfd, name, damage):
+    content = (copy / name).read_bytes()
+    if damage == "removed":
+        os.remove(str(copy / name))
+    else:
+        (copy / name).write_bytes({"emptied": b"", "cut in half": content[:len(content) // 2],
+                                   "foreign": b"Lorem ipsum " * 1000}[damage])
+    with pytest.raises(SystemExit) as ended:
+        ex02.load_network(str(copy))
+    assert_sentence(ended.value.code, capfd.readouterr().err, 2, str(copy / "model"), "python ex02_fashion_cnn.py")
+
+
+@pytest.mark.parametrize("place", np.linspace(0.01, 0.99, 9))
+def test_one_changed_byte_of_the_weights_is_noticed(copy, capfd, place):
+    content = bytearray((copy / WEIGHTS[1]).read_bytes())
+    content[int(place * len(content))] ^= 0x40
+    (copy / WEIGHTS[1]).write_bytes(bytes(content))
+    with pytest.raises(SystemExit) as ended:
+        ex02.load_network(str(copy))
+    assert_sentence(ended.value.code, capfd.readouterr().err, 2, str(copy / "model"))
+
+
+def test_a_missing_checkpoint_is_a_sentence(small_data, tmp_path):
+    code, stdout, stderr = run("--evaluate", "--data-dir", small_data, "--checkpoint-dir", tmp_path / "none",
+                               "--image-dir", tmp_path)
+    assert_sentence(code, stderr, 2, str(tmp_path / "none"), "python ex02_fashion_cnn.py")
+    assert stdout == "" and len(stderr.splitlines()) == 1
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_missing_data_set_is_a_sentence(tmp_path):
+    code, stdout, stderr = run("--data-dir", tmp_path / "none")
+    assert_sentence(code, stderr, 1, str(tmp_path / "none"), "train-images-idx3-ubyte.gz")
+    assert stdout == "" and len(stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["train-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz"])
+@pytest.mark.parametrize("damage", ["removed", "truncated", "other labels"])
+def test_a_damaged_data_set_is_a_sentence(small_data, tmp_path, capfd, name, damage):
+    folder = tmp_path / "data"
+    shutil.copytree(str(small_data), str(folder))
+    if damage == "removed":
+        os.remove(str(folder / name))
+    elif damage == "truncated":
+        (folder / name).write_bytes((folder / name).read_bytes()[:-200])
+    else:
+        write_idx(folder / name, np.full((768,), 10, np.uint8))
+    with pytest.raises(SystemExit) as ended:
+        ex02.load_data(str(folder))
+    assert_sentence(ended.value.code, capfd.readouterr().err, 1, str(folder))
+
+
+@pytest.mark.parametrize("arguments", [["--epochs", "0"], ["--epochs", "ten"], ["--seed", "-1"], ["--recipe", "none"],
+                                       ["surplus"], ["--evaluate", "--resume"]])
+def test_wrong_usage_is_a_sentence(arguments, capfd):
+    with pytest.raises(SystemExit) as ended:
+        ex02.parse_arguments(arguments)
+    assert_sentence(ended.value.code, capfd.readouterr().err, 2)
+
+
+def test_nothing_to_resume_is_a_sentence(small_data, tmp_path):
+    code, _, stderr = run(*training(small_data, tmp_path), "--resume")
+    assert_sentence(code, stderr, 2, "resume")
+
+
+def test_help_names_the_defaults():
+    code, stdout, _ = run("--help")
+    assert code == 0
+    for option in ("--evaluate", "--resume", "--epochs", "--seed", "--data-dir", "--logdir"):
+        assert option in stdout
+    assert str(ex02.RECIPES["default"]["epochs"]) in stdout
