@@ -44,6 +44,14 @@ def test_the_filtered_images_are_identical(tmp_path):
         assert first == second
 
 
+def test_fashion_mnist_is_evaluated_alike(tmp_path):
+    if not os.path.isdir(os.path.join(os.environ.get("KERAS_HOME", ""), "datasets")):
+        pytest.skip("Fashion-MNIST is not in $KERAS_HOME")
+    accuracies = [float(re.search(r"Test accuracy: ([\d.]+) %", text).group(1)) for text in
+                  both("ex02_fashion_cnn.py", "--evaluate", "--image-dir", str(tmp_path))]
+    assert abs(accuracies[0] - accuracies[1]) <= 0.02
+
+
 def test_every_picture_gets_the_same_class_and_the_same_probabilities():
     pictures = sorted(glob.glob(os.path.join(PHOTOS, "*", "*.jpg"))
                       or glob.glob(os.path.join(ROOT, "images", "*.jpg")))
