@@ -210,6 +210,15 @@ def test_a_closed_pipe_ends_it_quietly(weights, picture):
     assert done.stderr == b""
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_an_answer_that_cannot_be_written_is_a_sentence(weights, picture):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([sys.executable, PREDICT, picture] + list(weights), stdout=full,
+                              stderr=subprocess.PIPE)
+    assert done.returncode == 1
+    assert done.stderr.decode("utf-8") == "Erreur: la réponse ne peut pas être écrite (ENOSPC).\n"
+
+
 def test_control_c_ends_it_quietly(weights, picture):
     process = subprocess.Popen([sys.executable, PREDICT] + list(weights) + [picture] * 3,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
