@@ -68,7 +68,7 @@ def training(small_data, folder):
 def stop_after_epoch(epoch, how, arguments):
     """Starts the script and sends it a signal once it has printed epoch's line: (exit code, stderr)."""
     process = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               universal_newlines=True)
+                               universal_newlines=True, preexec_fn=hear_interrupts)
     for line in process.stdout:
         if line.startswith("epoch %2d:" % epoch):
             process.send_signal(how)
@@ -77,6 +77,11 @@ def stop_after_epoch(epoch, how, arguments):
         pytest.fail("the training ended before epoch %d:\n%s" % (epoch, process.stderr.read()))
     stderr = process.communicate(timeout=60)[1]
     return process.returncode, stderr
+
+
+def hear_interrupts():
+    """A shell's background job, which these tests may be part of, ignores Ctrl-C, and so do its children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def contents(folder):
