@@ -43,7 +43,15 @@ class Classifier:
             views: uint8 [sum of counts,32,32,3], the views of the pictures one after another.
             counts: how many views each picture has.
         """
-        return self._softmax(self._mean_logits(views, counts))
+        return self.average(self.view_logits(views), counts)
+
+    def view_logits(self, views):
+        """Return the logits float32 [V,10] of views uint8 [V,32,32,3]."""
+        return run_in_parts(self.session, self.logits, self.images, views)
+
+    def average(self, logits, counts):
+        """Return the probabilities float32 [N,10] of N pictures from their views' logits."""
+        return self._softmax(mean_by_picture(logits, counts))
 
     def look(self, pictures):
         """Return the probabilities float32 [N,10] of N pictures, looking again where in doubt.
@@ -55,7 +63,8 @@ class Classifier:
             pictures: a list of `views.Views`.
         """
         counts = np.array([len(views.first) for views in pictures])
-        logits = self._mean_logits(np.concatenate([views.first for views in pictures]), counts)
+        logits = mean_by_picture(
+            self.view_logits(np.concatenate([views.first for views in pictures])), counts)
         probabilities = self._softmax(logits)
         doubtful = [place for place, views in enumerate(pictures)
                     if views.further and probabilities[place].max() < SURE]
@@ -64,13 +73,9 @@ class Classifier:
             more = np.array([len(views) for views in further])
             share = (more / (counts[doubtful] + more)).astype(np.float32)[:, None]
             logits = ((1 - share) * logits[doubtful]
-                      + share * self._mean_logits(np.concatenate(further), more))
+                      + share * mean_by_picture(self.view_logits(np.concatenate(further)), more))
             probabilities[doubtful] = self._softmax(logits)
         return probabilities
-
-    def _mean_logits(self, views, counts):
-        logits = run_in_parts(self.session, self.logits, self.images, views)
-        return mean_by_picture(logits, counts)
 
     def _softmax(self, logits):
         return self.session.run(self.answer, {self.mean_logits: logits})

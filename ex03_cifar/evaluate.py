@@ -85,9 +85,10 @@ def main(arguments=None):
     except dataset.DatasetError as error:
         sys.exit("error: %s" % error)
     views = cifar_views(images)
-    probabilities = classifier.probabilities(views.reshape(-1, 32, 32, 3),
-                                             np.full(len(images), views.shape[1]))
-    single = classifier.probabilities(images, np.ones(len(images), int))
+    logits = classifier.view_logits(views.reshape(-1, 32, 32, 3))
+    probabilities = classifier.average(logits, np.full(len(images), views.shape[1]))
+    # The first view is the image as it is.
+    single = classifier.average(logits[::views.shape[1]], np.ones(len(images), int))
     print(report(probabilities, single, labels))
     try:
         draw_confusion(confusion_matrix(labels, probabilities.argmax(axis=1)), dataset.CLASSES,

@@ -191,7 +191,7 @@ def test_a_reader_during_releases_sees_the_old_or_the_new_network(tmp_path):
     releasing = threading.Thread(target=keep_releasing)
     releasing.start()
     try:
-        seen = [Classifier(live).probabilities(picture, [1]).tobytes() for _ in range(30)]
+        seen = [Classifier(live).probabilities(picture, [1]).tobytes() for _ in range(12)]
     finally:
         stop.set()
         releasing.join()
