@@ -67,7 +67,8 @@ def parse(arguments):
     parser.add_argument("--data-dir", default=dataset.default_folder(),
                         help="the folder of the CIFAR-10 binary version; the default one is "
                         "downloaded where it is missing")
-    parser.add_argument("--confusion", type=png_path, default=os.path.join(IMAGES, "ex03_confusion.png"),
+    parser.add_argument("--confusion", type=png_path,
+                        default=os.path.join(IMAGES, "ex03_confusion.png"),
                         help="where the confusion matrix is drawn")
     return parser.parse_args(arguments)
 

@@ -3,19 +3,13 @@
 Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391) weights the channels of the last convolution
 by the mean gradient of the class's logit and keeps what speaks for the class.
 """
-import os
-import tempfile
+import numpy as np
+from PIL import Image
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402, the backend comes first
-import numpy as np  # noqa: E402
-from PIL import Image  # noqa: E402
-
-from ex03_cifar.dataset import CLASSES  # noqa: E402
-from ex03_cifar.tf1 import tf  # noqa: E402
-from ex03_cifar.views import SIDE  # noqa: E402
+from ex03_cifar.dataset import CLASSES
+from ex03_cifar.figures import plt, save_figure
+from ex03_cifar.tf1 import tf
+from ex03_cifar.views import SIDE, squashed
 
 SCALES = 0.8, 0.6, 0.4  # of the shorter side, the sides of the windows that are looked through
 MOST_STEPS = 15  # of the windows along one side, for pictures that are all length
@@ -50,8 +44,7 @@ def grad_cam(classifier, picture, number):
     shown = slice(margin, margin + picture.height), slice(margin, margin + picture.width)
     picture = Image.fromarray(np.pad(np.asarray(picture), ((margin,) * 2,) * 2 + ((0, 0),), "edge"))
     boxes = windows(*picture.size)
-    views = np.stack([np.asarray(picture.resize((SIDE, SIDE), Image.BICUBIC, box))
-                      for box in boxes])
+    views = np.stack([squashed(picture, box) for box in boxes])
     maps, confidences = _maps(classifier, views, number)
     total, weights = np.zeros((2,) + picture.size[::-1])
     for (left, top, right, bottom), values, confidence in zip(boxes, maps, confidences):
@@ -103,10 +96,7 @@ def draw_explanation(classifier, picture, probabilities, path):
     for axes in (left, middle):
         axes.set_axis_off()
     _draw_bars(right, best, probabilities)
-    try:
-        _save(figure, path)
-    finally:
-        plt.close(figure)
+    save_figure(figure, path)
 
 
 def _draw_bars(axes, best, probabilities):
@@ -121,18 +111,3 @@ def _draw_bars(axes, best, probabilities):
              yticklabels=[CLASSES[number] for number in best])
     for edge in ("top", "right", "bottom"):
         axes.spines[edge].set_visible(False)
-
-
-def _save(figure, path):
-    """Write the figure beside `path` first, so that a full disk leaves no half picture."""
-    descriptor, unfinished = tempfile.mkstemp(dir=os.path.dirname(os.path.abspath(path)))
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            figure.savefig(stream, format="png", dpi=110, metadata={"Software": None})
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(unfinished, 0o666 & ~mask)
-        os.replace(unfinished, path)
-    except BaseException:
-        os.remove(unfinished)
-        raise

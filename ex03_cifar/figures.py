@@ -1,6 +1,7 @@
 """The pictures of training and evaluation, drawn with matplotlib."""
 import argparse
 import os
+import tempfile
 
 import matplotlib
 
@@ -35,7 +36,7 @@ def draw_curves(history, path):
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
         axes.xaxis.get_major_locator().set_params(integer=True)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_confusion(counts, names, path):
@@ -63,10 +64,30 @@ def draw_confusion(counts, names, path):
     axes.set(xlabel="answer", ylabel="true class",
              title="Test images of each class, in %% (%.2f %% right)"
              % (100 * counts.trace() / max(1, counts.sum())))
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _save(figure, path):
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
-    plt.close(figure)
+def save_figure(figure, path):
+    """Write the figure into the PNG `path` and close it.
+
+    It is written beside `path` first, so that a full disk leaves no half picture.
+
+    Raises:
+        OSError: the file cannot be written; one that was there is untouched.
+    """
+    folder = os.path.dirname(os.path.abspath(path))
+    try:
+        os.makedirs(folder, exist_ok=True)
+        descriptor, unfinished = tempfile.mkstemp(dir=folder)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                figure.savefig(stream, format="png", dpi=110, metadata={"Software": None})
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(unfinished, 0o666 & ~mask)
+            os.replace(unfinished, path)
+        except BaseException:
+            os.remove(unfinished)
+            raise
+    finally:
+        plt.close(figure)

@@ -34,16 +34,14 @@ def picture_views(picture):
         return Views(cifar_views(np.asarray(picture)[None])[0], None)
     whole = squashed(picture)
     if picture.width == picture.height:  # squashed, cut and padded are the same: move it instead
-        first = cifar_views(whole[None])[0, :2]
+        moved = cifar_views(whole[None])[0, :3]
+        first, third = moved[:2], lambda: moved[2]
     else:
         first = np.stack([whole, squashed(picture, square(picture, 1, 0.5, 0.5))])
+        third = lambda: padded(picture)  # noqa: E731, made only where it is wanted
 
     def further():
-        if picture.width == picture.height:
-            third = cifar_views(whole[None])[0, 2]
-        else:
-            third = padded(picture)
-        three = np.concatenate([first, third[None]])
+        three = np.concatenate([first, third()[None]])
         corners = [squashed(picture, square(picture, CORNER, x, y))
                    for x in (0, 1) for y in (0, 1)]
         return np.concatenate([three[2:], three[:, :, ::-1], corners])

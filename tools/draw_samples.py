@@ -3,6 +3,7 @@
 Nothing is downloaded: each scene is a background of smooth noise and a few shapes with a bright
 and a shaded side, drawn four times too large, reduced, and given the grain of a photograph.
 """
+import argparse
 import os
 
 import numpy as np
@@ -179,6 +180,8 @@ SAMPLES = {"avion": airplane, "bateau": ship, "camion": truck, "automobile": aut
 
 
 def main():
+    argparse.ArgumentParser(description="Draw the sample pictures %s in images/."
+                            % ", ".join(name + ".jpg" for name in SAMPLES)).parse_args()
     os.makedirs(FOLDER, exist_ok=True)
     for name, draw in SAMPLES.items():
         path = os.path.join(FOLDER, name + ".jpg")

@@ -9,8 +9,8 @@ should stand out in (b) is vertical to the pixel (pylons, hangers).
 Only float64 NumPy arithmetic draws; Pillow encodes the JPEG and does nothing else, because its
 ImageDraw and its filters have changed between versions.
 """
+import argparse
 import os
-import sys
 
 import numpy as np
 from PIL import Image
@@ -275,7 +275,10 @@ def draw_source():
 def main():
     """Write the JPEG, without chroma subsampling: decoders differ in how they undo it."""
     default = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "images", "source.jpg")
-    path = sys.argv[1] if len(sys.argv) > 1 else os.path.normpath(default)
+    parser = argparse.ArgumentParser(description="Draw the bridge that ex01_filters.py filters.")
+    parser.add_argument("path", nargs="?", default=os.path.normpath(default),
+                        help="the JPEG to write (default: %(default)s)")
+    path = parser.parse_args().path
     Image.fromarray(draw_source()).save(path, quality=92, subsampling=0, optimize=True)
     print("Wrote " + path)
 
