@@ -14,7 +14,7 @@ def build(options, steps, first_kernel):
     """Build the graph of training and validation in the current `tf.Graph`.
 
     Args:
-        options: the hyper-parameters, a dict with the keys of `train.HYPERPARAMETERS`.
+        options: the hyper-parameters, a dict like those in `recipes.RECIPES`.
         steps: how many steps the whole run has.
         first_kernel: float32 [2,2,3,24], as `whitening_kernel` returns it.
     """

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from tqdm import tqdm
@@ -16,30 +17,13 @@ from ex03_cifar import augment, dataset
 from ex03_cifar.figures import IMAGES, draw_curves, png_path
 from ex03_cifar.graph import build
 from ex03_cifar.network import whitening_kernel
+from ex03_cifar.recipes import RECIPES
 from ex03_cifar.checkpoint import CheckpointError, save as save_checkpoint
 from ex03_cifar.classifier import RELEASE, fit_temperature, mean_by_picture, run_in_parts
 from ex03_cifar.state import RunState, StopRequest
 from ex03_cifar.tf1 import start_session, tf
 from ex03_cifar.views import cifar_views
 
-HYPERPARAMETERS = dict(
-    widths=[64, 256, 256],      # filters in each block
-    convolutions=2,             # convolutions in each block
-    epochs=8,
-    batch_size=500,
-    learning_rate=0.13,         # of Muon, for the kernels: the step relative to the kernel's norm
-    momentum=0.7,               # of Muon
-    bias_learning_rate=0.053,   # of SGD, for batch normalisation's biases, on the batch's sum
-    head_learning_rate=0.0012,  # of SGD, for the fully connected layer, on the batch's sum
-    sgd_momentum=0.85,
-    weight_decay=2e-6,          # an image and step, of what SGD trains
-    label_smoothing=0.2,        # Szegedy et al. 2015, arXiv 1512.00567
-    shift=2,                    # pixels, the farthest that an image is moved
-    cutout=0,                   # pixels, the side of the square that is covered; 0 for none
-    images=50000,               # training images that are used at all, from the first on
-    validation=1000,            # the last of these are held out
-    seed=0,
-)
 WHITENING_IMAGES = 5000
 CURVES = os.path.join(IMAGES, "ex03_training.png")
 
@@ -75,7 +59,7 @@ def train(options, checkpoint_dir=RELEASE, data_dir=None, logdir=None, fresh=Fal
     """Train, or go on training, and release the weights; return the history, a list of dicts.
 
     Args:
-        options: the hyper-parameters, a dict with the keys of `HYPERPARAMETERS`.
+        options: the hyper-parameters, a dict with the keys of a recipe in `recipes.RECIPES`.
         checkpoint_dir: where the released weights go, and the training state below it.
         data_dir: the folder with the binary batches; by default `dataset.default_folder()`.
         logdir: where TensorBoard's events go, if anywhere.
@@ -107,10 +91,9 @@ def train(options, checkpoint_dir=RELEASE, data_dir=None, logdir=None, fresh=Fal
                    mininterval=0.5 if sys.stderr.isatty() else 30)
         with bar, StopRequest() as stop:
             began = saved = time.monotonic()
-            for step in range(start, steps):
+            for step, augmented in batches(images, labels, options, range(start, steps)):
                 epoch, number = divmod(step, steps_an_epoch)
-                train_step(session, model, run, step, state,
-                           *batch(images, labels, options, epoch, number))
+                train_step(session, model, run, step, state, *augmented)
                 show_progress(bar, run, epoch)
                 if number + 1 == steps_an_epoch:
                     rate = (step + 1 - start) * options["batch_size"] / (time.monotonic() - began)
@@ -124,6 +107,20 @@ def train(options, checkpoint_dir=RELEASE, data_dir=None, logdir=None, fresh=Fal
                                   "--fresh, goes on from there." % (step + 1, state.folder))
         release(session, model, checkpoint_dir, held_out)
     return run["history"]
+
+
+def batches(images, labels, options, steps):
+    """Yield (step, batch) for each step of the range `steps`, making the next batch meanwhile."""
+    steps_an_epoch = len(images) // options["batch_size"]
+    with ThreadPoolExecutor(1) as pool:
+        def make(step):
+            return pool.submit(batch, images, labels, options, *divmod(step, steps_an_epoch))
+
+        coming = None
+        for step in steps:
+            this = coming or make(step)
+            coming = make(step + 1) if step + 1 in steps else None
+            yield step, this.result()
 
 
 def count_steps(count, options):
@@ -240,7 +237,7 @@ def parse(arguments):
         prog="python -m ex03_cifar.train",
         description="Train the CIFAR-10 network and release its weights. A run that was stopped "
                     "is continued by the same command.")
-    defaults = {name.replace("_", "-"): value for name, value in HYPERPARAMETERS.items()}
+    defaults = {name.replace("_", "-"): value for name, value in RECIPES["fast"].items()}
     for name, kind, text in (
             ("epochs", whole_number(1), "how many times the training set is seen"),
             ("batch-size", whole_number(1), "images in a step"),
@@ -291,7 +288,7 @@ def number(text):
 def main(arguments=None):
     """Run the command line; return the exit code."""
     given = parse(arguments)
-    options = {name: getattr(given, name, value) for name, value in HYPERPARAMETERS.items()}
+    options = {name: getattr(given, name, value) for name, value in RECIPES["fast"].items()}
     try:
         os.makedirs(os.path.dirname(given.curves), exist_ok=True)
         history = train(options, given.checkpoint_dir, given.data_dir, given.logdir, given.fresh,

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from ex03_cifar.network import architecture, network, partial_identity, whitening_kernel
+from ex03_cifar.network import architecture, flops, network, partial_identity, whitening_kernel
 from ex03_cifar.tf1 import start_session, tf
 from conftest import generated_images
 
@@ -75,3 +75,12 @@ def test_the_architecture_can_be_read_off_the_variables(convolutions):
         architecture(shapes)
     with pytest.raises(ValueError):
         architecture({"dense/kernel": [3, 10]})
+
+
+def test_flops_are_those_counted_by_hand():
+    """Two for each multiplication and addition: positions x kernel x channels x filters."""
+    whitening = 31 * 31 * 4 * 3 * 24
+    first = 31 * 31 * 9 * 24 * 8 + 15 * 15 * 9 * 8 * 8
+    second = 15 * 15 * 9 * 8 * 16 + 7 * 7 * 9 * 16 * 16
+    third = 7 * 7 * 9 * 16 * 32 + 3 * 3 * 9 * 32 * 32
+    assert flops([8, 16, 32], 2) == 2 * (whitening + first + second + third + 32 * 10)

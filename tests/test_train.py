@@ -87,8 +87,9 @@ def test_it_learns_500_images_and_a_new_process_restores_the_same_logits(small_d
     assert answers[0].stdout == answers[1].stdout and len(answers[0].stdout) > 500 * 10 * 8
 
     # The logits of the training session itself, before anything was saved, are the same bits.
-    from ex03_cifar import graph as training, train
-    hyperparameters = dict(train.HYPERPARAMETERS, widths=[8, 16, 16])
+    from ex03_cifar import graph as training
+    from ex03_cifar.recipes import RECIPES
+    hyperparameters = dict(RECIPES["fast"], widths=[8, 16, 16])
     with tf.Graph().as_default() as graph:
         model = training.build(hyperparameters, 1, np.zeros((2, 2, 3, 24), np.float32))
         with tf.Session(graph=graph) as session:

@@ -1,0 +1,157 @@
+"""How fast this machine trains and answers: python -m ex03_cifar.benchmark
+
+Images a second mean little on another machine. One large convolution, timed in the same run, is
+what TensorFlow reaches at best there: the share of it tells what a recipe leaves unused.
+"""
+import argparse
+import os
+import sys
+import time
+from collections import defaultdict
+
+import numpy as np
+from tqdm import tqdm
+
+from ex03_cifar.classifier import IMAGES_A_RUN
+from ex03_cifar.graph import build
+from ex03_cifar.network import flops
+from ex03_cifar.recipes import RECIPES
+from ex03_cifar.tf1 import start_session, tf
+from ex03_cifar.train import batch, whole_number
+
+CONVOLUTION = dict(images=256, side=16, channels=256)  # 3x3, as many filters as channels
+TRAINING = 3  # times the FLOPs of an answer: the answer, its images' and its kernels' gradients
+
+
+def convolution(images, side, channels):
+    """Return (run, GFLOP): a function that computes one large 3x3 convolution, and its cost."""
+    with tf.Graph().as_default() as graph:
+        signal = tf.Variable(tf.random_normal([images, side, side, channels], seed=0))
+        kernel = tf.Variable(tf.random_normal([3, 3, channels, channels], seed=1))
+        operation = tf.nn.conv2d(signal, kernel, strides=[1, 1, 1, 1], padding="SAME").op
+        session = start_session(graph)
+        session.run(tf.global_variables_initializer())
+    return (lambda: session.run(operation)), 2e-9 * images * side ** 2 * 9 * channels ** 2
+
+
+def network(options):
+    """Return functions that train one step and that answer for IMAGES_A_RUN images.
+
+    The images are noise, which costs what pictures cost; augmentation is part of the step.
+    """
+    rng = np.random.RandomState(0)
+    count = max(options["batch_size"], IMAGES_A_RUN)
+    images = rng.randint(0, 256, (count, 32, 32, 3)).astype(np.uint8)
+    labels = rng.randint(0, 10, count).astype(np.int32)
+    with tf.Graph().as_default() as graph:
+        model = build(options, 1000000, rng.normal(size=(2, 2, 3, 24)).astype(np.float32))
+    session = start_session(graph)
+    session.run(model.initialise)
+
+    def train(**traced):
+        chosen = batch(images, labels, options, 0, 0)
+        session.run(model.train, {model.images: chosen[0], model.labels: chosen[1]}, **traced)
+
+    def answer():
+        session.run(model.logits, {model.images: images[:IMAGES_A_RUN]})
+    return train, answer
+
+
+def measure(tasks, seconds):
+    """Time the functions in `tasks` in turns; return the median seconds of each, a list.
+
+    In turns, because a machine that others use is not the same from one minute to the next.
+    """
+    for task in tasks:
+        task()
+        task()  # the second run still allocates
+    taken = [[] for _ in tasks]
+    end = time.monotonic() + seconds
+    with tqdm(total=seconds, unit="s", leave=False, disable=None,
+              bar_format="{l_bar}{bar}| {n:.0f} s") as bar:
+        while time.monotonic() < end or len(taken[0]) < 3:
+            for task, times in zip(tasks, taken):
+                began = time.monotonic()
+                task()
+                times.append(time.monotonic() - began)
+            bar.n = min(seconds, seconds - end + time.monotonic())
+            bar.refresh()
+    return [float(np.median(times)) for times in taken]
+
+
+def timeline(train, path):
+    """Trace one training step; write it for chrome://tracing, return ms by kind of operation."""
+    from tensorflow.python.client.timeline import Timeline  # nothing public gives it
+    metadata = tf.RunMetadata()
+    train(options=tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE), run_metadata=metadata)
+    with open(path, "w") as stream:
+        stream.write(Timeline(metadata.step_stats).generate_chrome_trace_format())
+    kinds = defaultdict(float)
+    for device in metadata.step_stats.dev_stats:
+        for node in device.node_stats:
+            label = node.timeline_label  # "name = Kind(inputs)"
+            kind = label.split(" = ")[1].split("(")[0] if " = " in label else node.node_name
+            kind = kind.replace("_MklNative", "").replace("_Mkl", "")  # oneDNN's, by their usual names
+            kinds[kind] += node.op_end_rel_micros / 1e3
+    return sorted(kinds.items(), key=lambda item: -item[1])
+
+
+def shares(kinds, least=0.01):
+    """Return the lines of the table of `timeline`, kinds below `least` of the whole summed up."""
+    total = sum(spent for _, spent in kinds)
+    shown = [(kind, spent) for kind, spent in kinds if spent >= least * total]
+    rest = total - sum(spent for _, spent in shown)
+    return ["%-44s %8.1f ms %5.1f %%" % (kind, spent, 100 * spent / total)
+            for kind, spent in shown + [("others", rest)]]
+
+
+def parse(arguments):
+    """Return the command line's options as an `argparse.Namespace`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ex03_cifar.benchmark",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description="Images and GFLOP a second in training and in answering, and their share of "
+                    "what one large convolution reaches on this machine.")
+    parser.add_argument("--recipe", choices=sorted(RECIPES), default="fast", help="the network")
+    parser.add_argument("--seconds", type=whole_number(1), default=60, help="how long to measure")
+    parser.add_argument("--timeline", metavar="JSON", type=os.path.abspath,
+                        help="also trace one training step, for chrome://tracing, and print where "
+                        "its time goes")
+    return parser.parse_args(arguments)
+
+
+def main(arguments=None):
+    """Run the command line; return the exit code."""
+    given = parse(arguments)
+    options = RECIPES[given.recipe]
+    convolve, gflop = convolution(**CONVOLUTION)
+    train, answer = network(options)
+    seconds = measure([convolve, train, answer], given.seconds)
+    image = flops(options["widths"], options["convolutions"]) / 1e9
+    best = gflop / seconds[0]
+    print("The %s network: %.0f MFLOP an image in answering, %.0f in training."
+          % (given.recipe, 1e3 * image, 1e3 * TRAINING * image))
+    print("The convolution: 3x3, %(channels)d -> %(channels)d channels, %(images)d images of "
+          "%(side)dx%(side)d pixels.\n" % CONVOLUTION)
+    line = "%-32s %8s %8s %8s"
+    print(line % ("", "images/s", "GFLOP/s", "share"))
+    print(line % ("the convolution alone", "", "%.0f" % best, "100 %"))
+    for name, count, cost, spent in (
+            ("training, in batches of %d", options["batch_size"], TRAINING * image, seconds[1]),
+            ("answering, in batches of %d", IMAGES_A_RUN, image, seconds[2])):
+        reached = count * cost / spent
+        print(line % (name % count, "%.0f" % (count / spent), "%.0f" % reached,
+                      "%.0f %%" % (100 * reached / best)))
+    if given.timeline:
+        try:
+            kinds = timeline(train, given.timeline)
+        except OSError as error:
+            sys.exit("error: %s cannot be written: %s." % (given.timeline, error.strerror or error))
+        print("\nwhere a training step's time goes, over all threads:")
+        print("\n".join(shares(kinds)))
+        print("\nwrote %s" % given.timeline)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""The benchmark measures what it says, on a small recipe."""
+import json
+import re
+import time
+
+import pytest
+
+from ex03_cifar import benchmark
+from ex03_cifar.recipes import RECIPES
+
+SMALL = dict(RECIPES["fast"], widths=[8, 16, 16], batch_size=100)
+
+
+@pytest.fixture
+def small_recipe(monkeypatch):
+    monkeypatch.setitem(RECIPES, "fast", SMALL)
+
+
+def test_tasks_are_timed_in_turns_and_the_median_is_kept():
+    calls = []
+    pauses = iter([0, 0, 0, 0.02, 0.3, 0.02])  # two runs to warm up, the third is the median's
+
+    def quick():
+        calls.append("quick")
+
+    def slow():
+        calls.append("slow")
+        time.sleep(next(pauses, 0.02))
+    quick_time, slow_time = benchmark.measure([quick, slow], seconds=0.4)
+    assert calls[4:8] == ["quick", "slow", "quick", "slow"]
+    assert quick_time < 0.01 and 0.02 <= slow_time < 0.1
+
+
+def test_figures_agree_with_one_another(small_recipe, capsys, tmp_path):
+    path = tmp_path / "timeline.json"
+    assert benchmark.main(["--seconds", "2", "--timeline", str(path)]) == 0
+    text = capsys.readouterr().out
+    mflop = float(re.search(r"(\d+) MFLOP an image in answering", text).group(1))
+    best = float(re.search(r"^the convolution alone +(\d+) +100 %$", text, re.MULTILINE).group(1))
+    assert best > 1
+    for name, times in (("training", 3), ("answering", 1)):
+        rate, gflops, share = map(int, re.search(
+            name + r", in batches of \d+ +(\d+) +(\d+) +(\d+) %", text).groups())
+        assert rate * times * mflop / 1e3 == pytest.approx(gflops, rel=0.2, abs=1)  # rounded
+        assert share == pytest.approx(100 * gflops / best, abs=2)
+    events = json.loads(path.read_text())["traceEvents"]
+    assert any("Conv2D" in event["name"] for event in events)
+    table = text.split("goes")[1]
+    assert "Conv2D" in table
+    assert sum(map(float, re.findall(r"([\d.]+) %$", table, re.MULTILINE))) == pytest.approx(
+        100, abs=2)
+
+
+def test_a_timeline_that_cannot_be_written_is_a_sentence(small_recipe, tmp_path):
+    with pytest.raises(SystemExit, match="timeline.json cannot be written: No such file"):
+        benchmark.main(["--seconds", "1", "--timeline", str(tmp_path / "no" / "timeline.json")])
