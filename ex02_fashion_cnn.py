@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Exercise 2: the prescribed convolutional network on Fashion-MNIST, in TensorFlow 1 graph mode.
 
-    python ex02_fashion_cnn.py              train: 93.91 % test accuracy (seed 1), 19 minutes on two shared cores
-    python ex02_fashion_cnn.py --evaluate   the saved weights: 93.91 %, in seconds
+    python ex02_fashion_cnn.py              train: 94.06 % test accuracy (mean of three seeds), 12 minutes on two cores
+    python ex02_fashion_cnn.py --evaluate   the saved weights: 94.00 %, in seconds
 
 Layers and their order are the exercise's: conv, max-pool, conv, max-pool, conv, dense, output.
 Sizes, strides, normalisation, augmentation and schedule are the hyper-parameters below; they were
@@ -23,7 +23,7 @@ import warnings
 
 # ---------------------------------------------------------------------------- hyper-parameters
 RECIPES = {                     # what differs: width and length
-    "default": dict(filters=(32, 64, 128), dense_units=256, epochs=25),
+    "default": dict(filters=(32, 64, 128), dense_units=256, epochs=30),
     "best": dict(filters=(64, 128, 256), dense_units=512, epochs=40),
 }
 KERNEL_SIZES = (5, 3, 3)        # of the three convolutions
@@ -36,7 +36,7 @@ LABEL_SMOOTHING = 0.1           # Szegedy et al., arXiv 1512.00567
 DROPOUT_FEATURES = 0.4          # before the dense layer
 DROPOUT_DENSE = 0.3             # before the output layer
 SHIFT = 0                       # pixels at most, up, down, left and right
-ERASE_PROBABILITY = 0.0         # random erasing, Zhong et al., arXiv 1708.04896
+ERASE_PROBABILITY = 0.2         # random erasing, Zhong et al., arXiv 1708.04896
 ERASE_SIDES = (3, 12)           # pixels, smallest and largest
 PIXEL_MEAN, PIXEL_STD = 72.94, 90.02  # of the training pictures, on the scale 0 to 255
 VALIDATION_SIZE = 5000          # the last pictures of the training set
@@ -628,7 +628,7 @@ def draw_predictions(images, labels, answers, path, columns=10):
     predicted, confidence = answers.argmax(axis=1), answers.max(axis=1)
     mistakes = np.flatnonzero(predicted != labels)
     mistakes = mistakes[np.argsort(-confidence[mistakes], kind="stable")][:3 * columns]
-    blocks = [("The first test pictures, under their predicted names; framed in red: a mistake, its true name below",
+    blocks = [("The first test pictures under their predicted names; mistakes are framed in red",
                np.arange(min(5 * columns, len(images)))),
               ("The most confident mistakes" if len(mistakes) else "No mistakes", mistakes)]
     heights = []  # of the grid's rows: a low one for each title, then the pictures
@@ -652,7 +652,7 @@ def draw_answer(axes, image, label, predicted, confidence):
     """One picture under its predicted name; a mistake is framed in red and has its true name below."""
     right = label == predicted
     axes.imshow(image, cmap="gray_r", vmin=0, vmax=255)
-    axes.set_title("%s %.0f %%" % (CLASS_NAMES[predicted], 100 * confidence), fontsize=8, pad=3,
+    axes.set_title("%s %.0f %%" % (CLASS_NAMES[predicted], 100 * confidence), fontsize=7.3, pad=3,
                    color="darkgreen" if right else "crimson", weight="normal" if right else "bold")
     axes.set(xticks=[], yticks=[])
     axes.set_xlabel("" if right else "true: " + CLASS_NAMES[label], fontsize=8, labelpad=2)
