@@ -12,8 +12,10 @@ same pixels on every machine, with TensorFlow 1.15 as with 2.x.
 import argparse
 import contextlib
 import os
+import signal
 import sys
 import tempfile
+import threading
 import warnings
 import zlib
 
@@ -56,6 +58,23 @@ def held_stderr():
             os.close(stderr)
 
 
+@contextlib.contextmanager
+def sudden_interruption():
+    """Let Ctrl-C end the process at once, without a KeyboardInterrupt.
+
+    Raised amid the import of a library in C, that exception may come out as an ImportError.
+    """
+    raising = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not raising or threading.current_thread() is not threading.main_thread():
+        yield  # somebody has seen to it, or may not
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def import_tensorflow():
     """TensorFlow's version 1 API, from 1.15 or from 2.x. Imported late: a wrong path is told at once.
 
@@ -64,7 +83,7 @@ def import_tensorflow():
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         # TensorFlow 2.21 greets before it looks at the log level.
-        with held_stderr():
+        with sudden_interruption(), held_stderr():
             import tensorflow.compat.v1 as tf
     except ModuleNotFoundError as error:
         raise Refusal(f"{error}; install what is missing with "

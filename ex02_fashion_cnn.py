@@ -16,6 +16,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import sys
 import tempfile
 import types
@@ -96,6 +97,9 @@ def parse_arguments(arguments=None):
 # ================================================================================== TensorFlow
 if __name__ == "__main__":
     ARGUMENTS = parse_arguments()  # before seconds of import: --help and a slip of the finger are answered at once
+    SIGINT_HANDLER = signal.getsignal(signal.SIGINT)
+    if SIGINT_HANDLER is signal.default_int_handler:  # its exception may come out of an import as another one
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # so until main() Ctrl-C just ends the process
 
 # The one place that makes a file written for TensorFlow 1 run on 1.15 and on 2.x: tf.layers lives in
 # tf-keras there, and is only found if this is set before the first import.
@@ -716,4 +720,5 @@ def main(arguments):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, SIGINT_HANDLER)
     main(ARGUMENTS)

@@ -4,8 +4,10 @@ The rest of the package is plain TensorFlow 1 and runs the same on TensorFlow 2.
 """
 import contextlib
 import os
+import signal
 import sys
 import tempfile
+import threading
 import warnings
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # tf.layers lives in tf-keras today
@@ -43,7 +45,24 @@ def _scratch_file():
         return open(os.devnull, "r+b", buffering=0)
 
 
-with quiet_stderr():
+@contextlib.contextmanager
+def _sudden_interruption():
+    """Let Ctrl-C end the process at once, without a KeyboardInterrupt.
+
+    Raised amid the import of a library in C, that exception may come out as an ImportError.
+    """
+    raising = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not raising or threading.current_thread() is not threading.main_thread():
+        yield  # somebody has seen to it, or may not
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+with _sudden_interruption(), quiet_stderr():
     import tensorflow.compat.v1 as tf
 
 warnings.filterwarnings("ignore", message="`tf.layers")  # that it is old is why we are here
