@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ex03_cifar.classifier import IMAGES_A_RUN
 from ex03_cifar.graph import build
 from ex03_cifar.network import flops
-from ex03_cifar.recipes import RECIPES
+from ex03_cifar.recipes import RECIPES, recipe
 from ex03_cifar.tf1 import start_session, tf
 from ex03_cifar.train import batch, whole_number
 
@@ -23,11 +23,12 @@ CONVOLUTION = dict(images=256, side=16, channels=256)  # 3x3, as many filters as
 TRAINING = 3  # times the FLOPs of an answer: the answer, its images' and its kernels' gradients
 
 
-def convolution(images, side, channels):
+def convolution(precision, images, side, channels):
     """Return (run, GFLOP): a function that computes one large 3x3 convolution, and its cost."""
     with tf.Graph().as_default() as graph:
-        signal = tf.Variable(tf.random_normal([images, side, side, channels], seed=0))
-        kernel = tf.Variable(tf.random_normal([3, 3, channels, channels], seed=1))
+        signal, kernel = [
+            tf.Variable(tf.random_normal(shape, dtype=precision, seed=0))
+            for shape in ([images, side, side, channels], [3, 3, channels, channels])]
         operation = tf.nn.conv2d(signal, kernel, strides=[1, 1, 1, 1], padding="SAME").op
         session = start_session(graph)
         session.run(tf.global_variables_initializer())
@@ -37,8 +38,10 @@ def convolution(images, side, channels):
 def network(options):
     """Return functions that train one step and that answer for IMAGES_A_RUN images.
 
-    The images are noise, which costs what pictures cost; augmentation is part of the step.
+    The images are noise, which costs what pictures cost, and whole; augmentation is part of the
+    step.
     """
+    options = dict(options, parts=[])
     rng = np.random.RandomState(0)
     count = max(options["batch_size"], IMAGES_A_RUN)
     images = rng.randint(0, 256, (count, 32, 32, 3)).astype(np.uint8)
@@ -55,6 +58,16 @@ def network(options):
     def answer():
         session.run(model.logits, {model.images: images[:IMAGES_A_RUN]})
     return train, answer
+
+
+def run_flops(options):
+    """Return the floating-point operations of a whole training run, as `network.flops` counts."""
+    seen = options["epochs"] * (options["images"] - options["validation"])
+    total, begin = 0, 0
+    for side, _, end in options["parts"] + [[32, 32, 1]]:
+        total += (end - begin) * flops(options["widths"], options["convolutions"], side)
+        begin = end
+    return TRAINING * seen * total
 
 
 def measure(tasks, seconds):
@@ -79,13 +92,12 @@ def measure(tasks, seconds):
     return [float(np.median(times)) for times in taken]
 
 
-def timeline(train, path):
+def timeline(train, stream):
     """Trace one training step; write it for chrome://tracing, return ms by kind of operation."""
     from tensorflow.python.client.timeline import Timeline  # nothing public gives it
     metadata = tf.RunMetadata()
     train(options=tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE), run_metadata=metadata)
-    with open(path, "w") as stream:
-        stream.write(Timeline(metadata.step_stats).generate_chrome_trace_format())
+    stream.write(Timeline(metadata.step_stats).generate_chrome_trace_format())
     kinds = defaultdict(float)
     for device in metadata.step_stats.dev_stats:
         for node in device.node_stats:
@@ -113,6 +125,8 @@ def parse(arguments):
         description="Images and GFLOP a second in training and in answering, and their share of "
                     "what one large convolution reaches on this machine.")
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="fast", help="the network")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default=argparse.SUPPRESS,
+                        help="of training (default: the recipe's)")
     parser.add_argument("--seconds", type=whole_number(1), default=60, help="how long to measure")
     parser.add_argument("--timeline", metavar="JSON", type=os.path.abspath,
                         help="also trace one training step, for chrome://tracing, and print where "
@@ -123,30 +137,36 @@ def parse(arguments):
 def main(arguments=None):
     """Run the command line; return the exit code."""
     given = parse(arguments)
-    options = RECIPES[given.recipe]
-    convolve, gflop = convolution(**CONVOLUTION)
+    try:
+        trace = open(given.timeline, "w") if given.timeline else None
+    except OSError as error:  # before a minute of measuring, not after
+        sys.exit("error: %s cannot be written: %s." % (given.timeline, error.strerror or error))
+    options = recipe(given.recipe)
+    precision = options["precision"] = getattr(given, "precision", options["precision"])
+    convolutions = {name: convolution(name, **CONVOLUTION) for name in {"float32", precision}}
     train, answer = network(options)
-    seconds = measure([convolve, train, answer], given.seconds)
+    names = sorted(convolutions, reverse=True)
+    seconds = measure([train, answer] + [convolutions[name][0] for name in names], given.seconds)
     image = flops(options["widths"], options["convolutions"]) / 1e9
-    best = gflop / seconds[0]
+    best = {name: convolutions[name][1] / spent for name, spent in zip(names, seconds[2:])}
     print("The %s network: %.0f MFLOP an image in answering, %.0f in training."
           % (given.recipe, 1e3 * image, 1e3 * TRAINING * image))
+    print("Its training: %d epochs, %.2f PFLOP." % (options["epochs"], run_flops(options) / 1e15))
     print("The convolution: 3x3, %(channels)d -> %(channels)d channels, %(images)d images of "
           "%(side)dx%(side)d pixels.\n" % CONVOLUTION)
-    line = "%-32s %8s %8s %8s"
+    line = "%-40s %8s %8s %8s"
     print(line % ("", "images/s", "GFLOP/s", "share"))
-    print(line % ("the convolution alone", "", "%.0f" % best, "100 %"))
-    for name, count, cost, spent in (
-            ("training, in batches of %d", options["batch_size"], TRAINING * image, seconds[1]),
-            ("answering, in batches of %d", IMAGES_A_RUN, image, seconds[2])):
+    for name in names:
+        print(line % ("the convolution alone, %s" % name, "", "%.0f" % best[name], "100 %"))
+    for name, kind, count, cost, spent in (
+            ("training", precision, options["batch_size"], TRAINING * image, seconds[0]),
+            ("answering", "float32", IMAGES_A_RUN, image, seconds[1])):
         reached = count * cost / spent
-        print(line % (name % count, "%.0f" % (count / spent), "%.0f" % reached,
-                      "%.0f %%" % (100 * reached / best)))
-    if given.timeline:
-        try:
-            kinds = timeline(train, given.timeline)
-        except OSError as error:
-            sys.exit("error: %s cannot be written: %s." % (given.timeline, error.strerror or error))
+        print(line % ("%s, %s, in batches of %d" % (name, kind, count), "%.0f" % (count / spent),
+                      "%.0f" % reached, "%.0f %%" % (100 * reached / best[kind])))
+    if trace:
+        with trace:
+            kinds = timeline(train, trace)
         print("\nwhere a training step's time goes, over all threads:")
         print("\n".join(shares(kinds)))
         print("\nwrote %s" % given.timeline)

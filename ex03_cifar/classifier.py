@@ -10,7 +10,7 @@ from ex03_cifar.tf1 import start_session, tf
 RELEASE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
                        "checkpoints", "cifar10")
 IMAGES_A_RUN = 1000  # bounds the memory that a long list of pictures takes
-SURE = 0.7  # the probability from which a second look is spared
+SURE = 0.95  # the probability from which a second look is spared
 
 
 class Classifier:

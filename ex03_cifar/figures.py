@@ -18,14 +18,20 @@ def png_path(text):
     return os.path.abspath(text)
 
 
-def draw_curves(history, path):
-    """Draw loss and accuracy by epoch, `history` as `train` returns it, into the PNG `path`."""
+def draw_curves(history, path, parts=()):
+    """Draw loss and accuracy by epoch into the PNG `path`.
+
+    Args:
+        history: as `train.train` returns it.
+        path: of the PNG.
+        parts: the recipe's, [side, _, share of the run at which it ends] each.
+    """
     epochs = range(1, len(history) + 1)
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), constrained_layout=True)
     left.plot(epochs, [line["loss"] for line in history], "o-", color="tab:blue")
     left.set(title="Training loss (labels smoothed)", xlabel="epoch", ylabel="cross-entropy")
     for key, label, colour in (("accuracy", "training (augmented)", "tab:blue"),
-                               ("validation", "validation", "tab:orange")):
+                               ("validation", "validation (whole images)", "tab:orange")):
         if key in history[-1]:
             right.plot(epochs, [100 * line[key] for line in history], "o-", label=label,
                        color=colour)
@@ -36,6 +42,14 @@ def draw_curves(history, path):
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
         axes.xaxis.get_major_locator().set_params(integer=True)
+        begin = 0
+        for side, _, end in list(parts) + [[32, 32, 1]] if parts else ():
+            middle = (begin + end) / 2 * len(history)
+            axes.text(middle, 1.0, "%d×%d" % (side, side), ha="center", va="top", color="gray",
+                      transform=axes.get_xaxis_transform())
+            if end < 1:
+                axes.axvline(end * len(history), color="gray", linestyle=":", linewidth=1)
+            begin = end
     save_figure(figure, path)
 
 

@@ -19,10 +19,11 @@ def build(options, steps, first_kernel):
         first_kernel: float32 [2,2,3,24], as `whitening_kernel` returns it.
     """
     tf.set_random_seed(options["seed"])
-    images = tf.placeholder(tf.uint8, [None, 32, 32, 3], "images")
+    images = tf.placeholder(tf.uint8, [None, None, None, 3], "images")
     labels = tf.placeholder(tf.int32, [None], "labels")
     shape = options["widths"], options["convolutions"]
-    training_logits = network(images, *shape, training=True, first_kernel=first_kernel)
+    training_logits = network(images, *shape, training=True, first_kernel=first_kernel,
+                              precision=tf.as_dtype(options["precision"]))
     logits = network(images, *shape, training=False)
     temperature = temperature_variable()
     released = tf.global_variables()  # before the optimizers add theirs
@@ -47,7 +48,7 @@ def build(options, steps, first_kernel):
 def all_finite(update, loss, variables):
     """Run the operation `update` and return whether the loss and the new values are finite.
 
-    The loss alone would not tell: a ReLU makes a number of what is none.
+    The loss alone would not tell: it is that of the weights before the update.
     """
     with tf.control_dependencies([update]):
         values = [loss] + [variable.read_value() for variable in variables]

@@ -16,16 +16,17 @@ WHITENING_SIZE = 2  # pixels, the side of the patches that the first convolution
 LOGIT_SCALE = 1 / 9  # keeps the untrained network's answers mild
 
 
-def network(images, widths, convolutions, training, first_kernel=None):
+def network(images, widths, convolutions, training, first_kernel=None, precision=tf.float32):
     """Build the network in the current graph; call it again to share the same variables.
 
     Args:
-        images: uint8 tensor [N,H,W,3], H and W from 24 up; normalised here and nowhere else.
+        images: uint8 tensor [N,H,W,3], H and W from 16 up; normalised here and nowhere else.
         widths: the number of filters in each of the blocks, as in `architecture`.
         convolutions: how many convolutions a block has, 2 or 3.
         training: whether batch normalisation uses (and records) the statistics of the batch.
         first_kernel: float32 [2,2,3,24], what the first layer's kernel is initialised with
             (`whitening_kernel`); may be left out where a checkpoint is restored.
+        precision: the type that the blocks compute in; variables are float32 in any case.
     Returns:
         logits float32 [N,10].
     Raises:
@@ -35,11 +36,11 @@ def network(images, widths, convolutions, training, first_kernel=None):
         raise TypeError("the network takes raw uint8 pixels, not %s" % images.dtype.name)
     with tf.variable_scope("network", reuse=tf.AUTO_REUSE):
         x = normalise(images)
-        x = whitening(x, training, first_kernel)
+        x = tf.cast(whitening(x, training, first_kernel), precision)
         for number, filters in enumerate(widths, 1):
             x = block(x, filters, convolutions, training, "block%d" % number)
         x = tf.reduce_max(x, axis=[1, 2], name="global_max_pooling")
-        return head(x)
+        return head(tf.cast(x, tf.float32))
 
 
 def normalise(images):
@@ -52,26 +53,30 @@ def whitening(x, training, kernel):
     initializer = tf.zeros_initializer() if kernel is None else tf.constant_initializer(kernel)
     x = tf.layers.conv2d(x, 2 * 3 * WHITENING_SIZE ** 2, WHITENING_SIZE, use_bias=False,
                          kernel_initializer=initializer, trainable=False, name="whitening")
-    return tf.nn.relu(batch_normalization(x, training, "whitening_norm"))
+    return tf.nn.swish(batch_normalization(x, training, "whitening_norm"))
 
 
 def block(x, filters, convolutions, training, name):
-    """[N,H,W,C] -> [N,H//2,W//2,filters]; a third convolution gets a shortcut around it."""
+    """[N,H,W,C] -> [N,H//2,W//2,filters]; a third convolution ends a residual branch."""
     with tf.variable_scope(name):
         x = convolution(x, filters, "conv1")
         x = tf.layers.max_pooling2d(x, 2, 2, name="pool")
-        x = tf.nn.relu(batch_normalization(x, training, "norm1"))
+        x = tf.nn.swish(batch_normalization(x, training, "norm1"))
+        shortcut = x
         for number in range(2, convolutions + 1):
-            shortcut = x
             x = batch_normalization(convolution(x, filters, "conv%d" % number), training,
                                     "norm%d" % number)
-            x = tf.nn.relu(x + shortcut if number > 2 else x)
+            x = tf.nn.swish(x + shortcut if number > 2 else x)
         return x
 
 
 def convolution(x, filters, name):
-    return tf.layers.conv2d(x, filters, 3, padding="same", use_bias=False,
-                            kernel_initializer=partial_identity, name=name)
+    """3x3, without a bias; the kernel is float32 and rounded to the type of `x` where it is used."""
+    with tf.variable_scope(name):
+        kernel = tf.get_variable("kernel", [3, 3, x.shape[-1], filters],
+                                 initializer=partial_identity)
+    return tf.nn.conv2d(x, tf.cast(kernel, x.dtype), strides=[1, 1, 1, 1], padding="SAME",
+                        name=name)
 
 
 def batch_normalization(x, training, name):
@@ -104,7 +109,7 @@ def whitening_kernel(images, epsilon=5e-4):
     """Return the kernel float32 [2,2,3,24] that decorrelates the patches of `images`.
 
     Its filters are the eigenvectors of the patches' covariance, each divided by the root of its
-    eigenvalue, once as they are and once negated so that a ReLU loses neither sign (Page, "How to
+    eigenvalue, once as they are and once negated so that the activation loses neither sign (Page, "How to
     train your ResNet", https://myrtle.ai/learn/how-to-train-your-resnet-8-bag-of-tricks/).
 
     Args:

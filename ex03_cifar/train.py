@@ -17,7 +17,7 @@ from ex03_cifar import augment, dataset
 from ex03_cifar.figures import IMAGES, draw_curves, png_path
 from ex03_cifar.graph import build
 from ex03_cifar.network import whitening_kernel
-from ex03_cifar.recipes import RECIPES
+from ex03_cifar.recipes import RECIPES, recipe
 from ex03_cifar.checkpoint import CheckpointError, save as save_checkpoint
 from ex03_cifar.classifier import RELEASE, fit_temperature, mean_by_picture, run_in_parts
 from ex03_cifar.state import RunState, StopRequest
@@ -51,6 +51,10 @@ def batch(images, labels, options, epoch, number):
     augmented = augment.alternating_mirror(augmented, starts, epoch)
     if options["cutout"]:
         augmented = augment.cutout(augmented, rng, options["cutout"])
+    progress = (epoch + number * size / len(images)) / options["epochs"]
+    for side, largest, end in options["parts"]:
+        if progress < end:
+            return augment.small_parts(augmented, rng, side, largest), labels[chosen]
     return augmented, labels[chosen]
 
 
@@ -237,7 +241,9 @@ def parse(arguments):
         prog="python -m ex03_cifar.train",
         description="Train the CIFAR-10 network and release its weights. A run that was stopped "
                     "is continued by the same command.")
-    defaults = {name.replace("_", "-"): value for name, value in RECIPES["fast"].items()}
+    parser.add_argument("--recipe", choices=sorted(RECIPES), default="fast",
+                        help="the named block of hyper-parameters in ex03_cifar/recipes.py "
+                             "(default: %(default)s); the next options change single ones")
     for name, kind, text in (
             ("epochs", whole_number(1), "how many times the training set is seen"),
             ("batch-size", whole_number(1), "images in a step"),
@@ -245,10 +251,12 @@ def parse(arguments):
             ("images", whole_number(1, 50000), "training images to use, fewer for a trial"),
             ("validation", whole_number(0), "images held out of these; 0 for none"),
             ("seed", whole_number(0, 2 ** 32 - 1), "of every random number")):
-        parser.add_argument("--" + name, type=kind, default=defaults[name],
-                            help=text + " (default: %(default)s)")
-    parser.add_argument("--widths", type=whole_number(1), nargs=3, default=defaults["widths"],
-                        metavar="FILTERS", help="of the blocks (default: %(default)s)")
+        parser.add_argument("--" + name, type=kind, help="%s (%s)" % (text, in_recipes(name)))
+    parser.add_argument("--widths", type=whole_number(1), nargs=3, metavar="FILTERS",
+                        help="of the blocks (%s)" % in_recipes("widths"))
+    parser.add_argument("--precision", choices=("float32", "bfloat16"),
+                        help="of the computation; the weights are float32 (%s where the processor "
+                             "has it)" % in_recipes("precision"))
     parser.add_argument("--save-every", type=number, default=120, metavar="SECONDS",
                         help="the time between two saved states (default: %(default)s)")
     parser.add_argument("--checkpoint-dir", metavar="DIR", type=os.path.abspath, default=RELEASE,
@@ -262,6 +270,14 @@ def parse(arguments):
                         help="the picture of the training curves (default: %(default)s)")
     parser.add_argument("--fresh", action="store_true", help="forget an earlier run's state")
     return parser.parse_args(arguments)
+
+
+def in_recipes(name):
+    """Return the text of what the recipes have for an option: "fast 11, best 24"."""
+    values = [(recipe, RECIPES[recipe][name.replace("-", "_")]) for recipe in ("fast", "best")]
+    if values[0][1] == values[1][1]:
+        return "default: %s" % values[0][1]
+    return ", ".join("%s %s" % pair for pair in values)
 
 
 def whole_number(smallest, largest=None):
@@ -288,12 +304,14 @@ def number(text):
 def main(arguments=None):
     """Run the command line; return the exit code."""
     given = parse(arguments)
-    options = {name: getattr(given, name, value) for name, value in RECIPES["fast"].items()}
+    options = recipe(given.recipe)
+    options.update((name, value) for name, value in vars(given).items()
+                   if name in options and value is not None)
     try:
         os.makedirs(os.path.dirname(given.curves), exist_ok=True)
         history = train(options, given.checkpoint_dir, given.data_dir, given.logdir, given.fresh,
                         given.save_every)
-        draw_curves(history, given.curves)
+        draw_curves(history, given.curves, options["parts"])
     except (dataset.DatasetError, CheckpointError, TrainingError) as error:
         sys.exit("error: %s" % error)
     except OSError as error:

@@ -42,3 +42,24 @@ def test_the_same_generator_state_gives_the_same_images():
         first = function(IMAGES, np.random.RandomState(4))
         assert np.array_equal(first, function(IMAGES, np.random.RandomState(4)))
         assert not np.array_equal(first, function(IMAGES, np.random.RandomState(5)))
+
+
+def test_a_shrunk_pixel_is_the_mean_of_what_it_covers():
+    halved = IMAGES.reshape(-1, 16, 2, 16, 2, 3).mean(axis=(2, 4))
+    assert np.abs(augment.shrink(IMAGES, 16) - halved).max() <= 0.5
+    fifths = IMAGES.repeat(5, axis=1).repeat(5, axis=2)  # eight of them are a twentieth of 32
+    means = fifths.reshape(-1, 20, 8, 20, 8, 3).mean(axis=(2, 4))
+    assert np.abs(augment.shrink(IMAGES, 20) - means).max() <= 0.5001
+
+
+def test_small_parts_are_squares_of_the_image_of_several_sizes():
+    rng = np.random.RandomState(6)
+    sizes = set()
+    for _ in range(40):
+        part = augment.small_parts(IMAGES[:1], rng, 20, 26)[0]
+        assert part.shape == (20, 20, 3)
+        sizes.update(size for size in range(20, 33)
+                     for row in range(33 - size) for column in range(33 - size)
+                     if np.array_equal(part, augment.shrink(
+                         IMAGES[:1, row:row + size, column:column + size], 20)[0]))
+    assert sizes == set(range(20, 27))

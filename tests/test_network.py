@@ -54,6 +54,22 @@ def test_whitened_patches_are_uncorrelated(real_data):
     np.testing.assert_array_equal(kernel[..., 12:], -kernel[..., :12])
 
 
+def test_in_bfloat16_the_blocks_compute_and_the_variables_stay_float32():
+    pixels, _ = generated_images(8, seed=0)
+    with tf.Graph().as_default() as graph:
+        images = tf.placeholder(tf.uint8, [None, None, None, 3])
+        wanted, logits = [network(images, [8, 16, 32], 3, True, np.ones([2, 2, 3, 24], np.float32),
+                                  precision) for precision in (tf.float32, tf.bfloat16)]
+        assert {v.dtype.base_dtype for v in tf.global_variables()} == {tf.float32}
+        kinds = [o.inputs[0].dtype for o in graph.get_operations() if o.type == "Conv2D"]
+        assert kinds.count(tf.bfloat16) == 9 and kinds.count(tf.float32) == 9 + 2
+        assert logits.dtype == tf.float32
+        with start_session(graph) as session:
+            session.run(tf.global_variables_initializer())
+            expected, result = session.run([wanted, logits], {images: pixels})
+    assert 0 < np.abs(result - expected).max() < 0.05 * np.abs(expected).max()
+
+
 def test_a_partial_identity_hands_its_input_on():
     pixels = np.random.RandomState(0).rand(2, 9, 9, 5).astype(np.float32)
     with tf.Graph().as_default() as graph:

@@ -66,7 +66,7 @@ def undisturbed(small_data, tmp_path_factory):
 
 def test_it_learns_500_images_and_a_new_process_restores_the_same_logits(small_data, tmp_path):
     folder = str(tmp_path)
-    code, text = run(TRAIN, options(small_data, folder, epochs=20, validation=0, save_every=600),
+    code, text = run(TRAIN, options(small_data, folder, epochs=30, validation=0, save_every=600),
                      str(tmp_path / "out"))
     assert code == 0, text
     accuracy = float(re.findall(r"training accuracy ([\d.]+) %", text)[-1])
@@ -98,6 +98,13 @@ def test_it_learns_500_images_and_a_new_process_restores_the_same_logits(small_d
             images, _ = generated_images(500, seed=2)
             logits = session.run(model.logits, {model.images: images})
     assert logits.astype("<f4").tobytes().hex() == answers[0].stdout.strip()
+
+
+def test_it_learns_in_bfloat16_and_in_parts(small_data, tmp_path):
+    code, text = run(TRAIN, options(small_data, str(tmp_path), epochs=20, validation=0,
+                                    precision="bfloat16", save_every=600), str(tmp_path / "out"))
+    assert code == 0, text
+    assert float(re.findall(r"training accuracy ([\d.]+) %", text)[-1]) > 90, text
 
 
 def test_a_run_killed_at_20_random_moments_ends_in_the_same_weights(
