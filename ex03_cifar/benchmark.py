@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ex03_cifar.classifier import IMAGES_A_RUN
 from ex03_cifar.graph import build
 from ex03_cifar.network import flops
-from ex03_cifar.recipes import RECIPES, recipe
+from ex03_cifar.recipes import RECIPES, recipe, stages
 from ex03_cifar.tf1 import start_session, tf
 from ex03_cifar.train import batch, whole_number
 
@@ -63,11 +63,9 @@ def network(options):
 def run_flops(options):
     """Return the floating-point operations of a whole training run, as `network.flops` counts."""
     seen = options["epochs"] * (options["images"] - options["validation"])
-    total, begin = 0, 0
-    for side, _, end in options["parts"] + [[32, 32, 1]]:
-        total += (end - begin) * flops(options["widths"], options["convolutions"], side)
-        begin = end
-    return TRAINING * seen * total
+    image = sum((end - begin) * flops(options["widths"], options["convolutions"], side)
+                for side, _, begin, end in stages(options["parts"]))
+    return TRAINING * seen * image
 
 
 def measure(tasks, seconds):

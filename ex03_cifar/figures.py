@@ -18,13 +18,13 @@ def png_path(text):
     return os.path.abspath(text)
 
 
-def draw_curves(history, path, parts=()):
+def draw_curves(history, path, stages):
     """Draw loss and accuracy by epoch into the PNG `path`.
 
     Args:
         history: as `train.train` returns it.
         path: of the PNG.
-        parts: the recipe's, [side, _, share of the run at which it ends] each.
+        stages: of the run, as `recipes.stages` yields them.
     """
     epochs = range(1, len(history) + 1)
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), constrained_layout=True)
@@ -42,14 +42,12 @@ def draw_curves(history, path, parts=()):
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        begin = 0
-        for side, _, end in list(parts) + [[32, 32, 1]] if parts else ():
+        for side, _, begin, end in stages:
             middle = (begin + end) / 2 * len(history)
             axes.text(middle, 1.0, "%d×%d" % (side, side), ha="center", va="top", color="gray",
                       transform=axes.get_xaxis_transform())
             if end < 1:
                 axes.axvline(end * len(history), color="gray", linestyle=":", linewidth=1)
-            begin = end
     save_figure(figure, path)
 
 

@@ -109,8 +109,9 @@ def whitening_kernel(images, epsilon=5e-4):
     """Return the kernel float32 [2,2,3,24] that decorrelates the patches of `images`.
 
     Its filters are the eigenvectors of the patches' covariance, each divided by the root of its
-    eigenvalue, once as they are and once negated so that the activation loses neither sign (Page, "How to
-    train your ResNet", https://myrtle.ai/learn/how-to-train-your-resnet-8-bag-of-tricks/).
+    eigenvalue, once as they are and once negated so that the activation loses neither sign
+    (Page, "How to train your ResNet",
+    https://myrtle.ai/learn/how-to-train-your-resnet-8-bag-of-tricks/).
 
     Args:
         images: uint8 [N,H,W,3]; a few thousand are enough.

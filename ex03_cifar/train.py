@@ -17,7 +17,7 @@ from ex03_cifar import augment, dataset
 from ex03_cifar.figures import IMAGES, draw_curves, png_path
 from ex03_cifar.graph import build
 from ex03_cifar.network import whitening_kernel
-from ex03_cifar.recipes import RECIPES, recipe
+from ex03_cifar.recipes import RECIPES, recipe, stages
 from ex03_cifar.checkpoint import CheckpointError, save as save_checkpoint
 from ex03_cifar.classifier import RELEASE, fit_temperature, mean_by_picture, run_in_parts
 from ex03_cifar.state import RunState, StopRequest
@@ -273,8 +273,8 @@ def parse(arguments):
 
 
 def in_recipes(name):
-    """Return the text of what the recipes have for an option: "fast 11, best 24"."""
-    values = [(recipe, RECIPES[recipe][name.replace("-", "_")]) for recipe in ("fast", "best")]
+    """Return the text of what the recipes have for an option: "fast 11, best 18"."""
+    values = [(block, RECIPES[block][name.replace("-", "_")]) for block in ("fast", "best")]
     if values[0][1] == values[1][1]:
         return "default: %s" % values[0][1]
     return ", ".join("%s %s" % pair for pair in values)
@@ -311,7 +311,7 @@ def main(arguments=None):
         os.makedirs(os.path.dirname(given.curves), exist_ok=True)
         history = train(options, given.checkpoint_dir, given.data_dir, given.logdir, given.fresh,
                         given.save_every)
-        draw_curves(history, given.curves, options["parts"])
+        draw_curves(history, given.curves, list(stages(options["parts"])))
     except (dataset.DatasetError, CheckpointError, TrainingError) as error:
         sys.exit("error: %s" % error)
     except OSError as error:

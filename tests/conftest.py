@@ -1,5 +1,6 @@
 """What the tests share: where the repository and the real data are, and a small data set."""
 import os
+import signal
 import subprocess
 import sys
 
@@ -18,6 +19,11 @@ def run(*command, **options):
     return subprocess.run(command, cwd=options.pop("cwd", ROOT), env=environment,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           universal_newlines=True, timeout=options.pop("timeout", 300), **options)
+
+
+def hear_interrupts():
+    """A shell's background job, which these tests may be part of, ignores Ctrl-C, and so do its children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def write_batch(path, images, labels):

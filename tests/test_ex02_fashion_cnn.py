@@ -12,6 +12,7 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import hear_interrupts
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SCRIPT = os.path.join(ROOT, "ex02_fashion_cnn.py")
@@ -77,11 +78,6 @@ def stop_after_epoch(epoch, how, arguments):
         pytest.fail("the training ended before epoch %d:\n%s" % (epoch, process.stderr.read()))
     stderr = process.communicate(timeout=60)[1]
     return process.returncode, stderr
-
-
-def hear_interrupts():
-    """A shell's background job, which these tests may be part of, ignores Ctrl-C, and so do its children."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def contents(folder):

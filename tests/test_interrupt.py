@@ -5,8 +5,8 @@ import subprocess
 import sys
 
 import pytest
+from conftest import ROOT, hear_interrupts
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 STAND_IN = '''
 import os, signal, time
 try:
@@ -15,11 +15,6 @@ try:
 except KeyboardInterrupt:
     raise ImportError("initialization failed")
 '''
-
-
-def hear_interrupts():
-    """In the child: CI may have been started in the background, where a shell ignores SIGINT."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.mark.parametrize("command", [
