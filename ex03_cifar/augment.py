@@ -21,19 +21,6 @@ def mirror(images, chosen):
     return np.where(chosen[:, None, None, None], images[:, :, ::-1], images)
 
 
-def alternating_mirror(images, starts, epoch):
-    """Mirror every image in one epoch and not in the next.
-
-    An image is then seen both ways in any two epochs, where a coin thrown each time shows half
-    of the images the same way twice (Jordan 2024, arXiv 2404.00498).
-
-    Args:
-        starts: int [N], 0 or 1, drawn once a run: whether the image is mirrored in even epochs.
-        epoch: the epoch's number.
-    """
-    return mirror(images, (starts + epoch) % 2 == 1)
-
-
 def cutout(images, rng, size, fill=(125, 123, 114)):
     """Cover a square of `size` pixels with the mean colour (DeVries and Taylor, arXiv 1708.04552)."""
     count, height, width, _ = images.shape

@@ -15,9 +15,9 @@ from tqdm import tqdm
 from ex03_cifar.classifier import IMAGES_A_RUN
 from ex03_cifar.graph import build
 from ex03_cifar.network import flops
-from ex03_cifar.recipes import RECIPES, recipe, stages
+from ex03_cifar.recipes import RECIPES, epoch_steps, recipe, stages
 from ex03_cifar.tf1 import start_session, tf
-from ex03_cifar.train import batch, whole_number
+from ex03_cifar.train import augmented, whole_number
 
 CONVOLUTION = dict(images=256, side=16, channels=256)  # 3x3, as many filters as channels
 TRAINING = 3  # times the FLOPs of an answer: the answer, its images' and its kernels' gradients
@@ -43,17 +43,19 @@ def network(options):
     """
     options = dict(options, parts=[])
     rng = np.random.RandomState(0)
-    count = max(options["batch_size"], IMAGES_A_RUN)
+    size = options["batch_size"]
+    count = max(size, IMAGES_A_RUN)
     images = rng.randint(0, 256, (count, 32, 32, 3)).astype(np.uint8)
     labels = rng.randint(0, 10, count).astype(np.int32)
     with tf.Graph().as_default() as graph:
-        model = build(options, 1000000, rng.normal(size=(2, 2, 3, 24)).astype(np.float32))
+        model = build(options, 1000000, count, rng.normal(size=(2, 2, 3, 24)).astype(np.float32))
     session = start_session(graph)
     session.run(model.initialise)
 
     def train(**traced):
-        chosen = batch(images, labels, options, 0, 0)
-        session.run(model.train, {model.images: chosen[0], model.labels: chosen[1]}, **traced)
+        batch = augmented(images[:size], np.arange(size) % 2 == 0, options, 1, rng)
+        feed = {model.images: batch, model.labels: labels[:size], model.indices: np.arange(size)}
+        session.run(model.train, feed, **traced)
 
     def answer():
         session.run(model.logits, {model.images: images[:IMAGES_A_RUN]})
@@ -62,7 +64,7 @@ def network(options):
 
 def run_flops(options):
     """Return the floating-point operations of a whole training run, as `network.flops` counts."""
-    seen = options["epochs"] * (options["images"] - options["validation"])
+    seen = sum(epoch_steps(options)) * options["batch_size"]
     image = sum((end - begin) * flops(options["widths"], options["convolutions"], side)
                 for side, _, begin, end in stages(options["parts"]))
     return TRAINING * seen * image

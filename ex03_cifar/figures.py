@@ -18,13 +18,14 @@ def png_path(text):
     return os.path.abspath(text)
 
 
-def draw_curves(history, path, stages):
+def draw_curves(history, path, stages, harder):
     """Draw loss and accuracy by epoch into the PNG `path`.
 
     Args:
         history: as `train.train` returns it.
         path: of the PNG.
-        stages: of the run, as `recipes.stages` yields them.
+        stages: (side of the images, where that begins, where it ends), in epochs.
+        harder: how many epochs see all images, before those that see the harder ones.
     """
     epochs = range(1, len(history) + 1)
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), constrained_layout=True)
@@ -36,18 +37,22 @@ def draw_curves(history, path, stages):
             right.plot(epochs, [100 * line[key] for line in history], "o-", label=label,
                        color=colour)
     right.set(title="Accuracy", xlabel="epoch", ylabel="%")
-    right.legend(loc="lower right")
     for axes in (left, right):
         axes.grid(alpha=0.3)
+        axes.margins(y=0.12)  # the first line of text is above the curves
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        for side, _, begin, end in stages:
-            middle = (begin + end) / 2 * len(history)
-            axes.text(middle, 1.0, "%d×%d" % (side, side), ha="center", va="top", color="gray",
-                      transform=axes.get_xaxis_transform())
-            if end < 1:
-                axes.axvline(end * len(history), color="gray", linestyle=":", linewidth=1)
+        for side, begin, end in stages:
+            axes.text((begin + end) / 2, 1.0, "%d×%d" % (side, side), ha="center", va="top",
+                      color="gray", transform=axes.get_xaxis_transform())
+            if end < len(history):
+                axes.axvline(end, color="gray", linestyle=":", linewidth=1)
+        if harder < len(history):
+            axes.axvspan(harder, len(history), color="tab:blue", alpha=0.1, linewidth=0,
+                         label="trained on the harder images only")
+            left.legend(loc="lower left")
+    right.legend(loc="lower right")
     save_figure(figure, path)
 
 

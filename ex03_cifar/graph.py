@@ -4,23 +4,26 @@ from collections import namedtuple
 from ex03_cifar.classifier import temperature_variable
 from ex03_cifar.network import network
 from ex03_cifar.optimizer import MuonOptimizer
+from ex03_cifar.sampling import sample_variables
 from ex03_cifar.tf1 import tf
 
-Model = namedtuple("Model", "images labels train loss correct logits learning_rate temperature "
-                            "step initialise state_saver release_saver")
+Model = namedtuple("Model", "images labels indices train loss correct logits samples learning_rate "
+                            "temperature step initialise state_saver release_saver")
 
 
-def build(options, steps, first_kernel):
+def build(options, steps, count, first_kernel):
     """Build the graph of training and validation in the current `tf.Graph`.
 
     Args:
         options: the hyper-parameters, a dict like those in `recipes.RECIPES`.
         steps: how many steps the whole run has.
+        count: how many training images there are.
         first_kernel: float32 [2,2,3,24], as `whitening_kernel` returns it.
     """
     tf.set_random_seed(options["seed"])
     images = tf.placeholder(tf.uint8, [None, None, None, 3], "images")
     labels = tf.placeholder(tf.int32, [None], "labels")
+    indices = tf.placeholder(tf.int32, [None], "indices")
     shape = options["widths"], options["convolutions"]
     training_logits = network(images, *shape, training=True, first_kernel=first_kernel,
                               precision=tf.as_dtype(options["precision"]))
@@ -33,10 +36,16 @@ def build(options, steps, first_kernel):
     loss = tf.losses.softmax_cross_entropy(
         tf.one_hot(labels, 10), training_logits, label_smoothing=options["label_smoothing"],
         reduction=tf.losses.Reduction.SUM)
+    samples = sample_variables(count)
+    remember = tf.scatter_update(
+        samples.losses, indices, tf.nn.sparse_softmax_cross_entropy_with_logits(
+            labels=labels, logits=training_logits))
+    with tf.control_dependencies([remember]):
+        update = optimise(loss, tf.shape(images)[0], decay, step, options)
     correct = tf.equal(tf.argmax(training_logits, 1, output_type=tf.int32), labels)
     return Model(
-        images=images, labels=labels, logits=logits, temperature=temperature, step=step,
-        train=all_finite(optimise(loss, tf.shape(images)[0], decay, step, options), loss, released),
+        images=images, labels=labels, indices=indices, logits=logits, samples=samples,
+        temperature=temperature, step=step, train=all_finite(update, loss, released),
         loss=loss / tf.cast(tf.shape(images)[0], tf.float32),
         correct=tf.reduce_sum(tf.cast(correct, tf.int32)),
         learning_rate=options["learning_rate"] * decay,

@@ -6,7 +6,7 @@ RECIPES = {
     "fast": dict(
         widths=[64, 256, 256],      # filters in each block
         convolutions=2,             # convolutions in each block
-        epochs=11,
+        epochs=19,
         batch_size=500,
         learning_rate=0.13,         # of Muon, for the kernels: the step relative to their norm
         momentum=0.7,               # of Muon
@@ -18,10 +18,12 @@ RECIPES = {
         shift=2,                    # pixels, the farthest that an image is moved
         parts=[[20, 32, 0.4],       # [a, b, c]: until the share c of the run, squares of a to b
                [28, 28, 0.8]],      # pixels of each image, reduced to a; then whole images
-        cutout=0,                   # pixels, the side of the square that is covered; 0 for none
-        precision="float32",        # or "bfloat16", of what the blocks compute in training
+        harder=[0.2, 0.5, 0.1],     # [a, b, c]: after the share a of the epochs, each sees only the
+                                    # share b of the images with the highest loss, and c of others
+        cutout=6,                   # pixels, the side of the square that is covered; 0 for none
+        precision="bfloat16",       # of what the blocks compute in training, or "float32"
         images=50000,               # training images that are used at all, from the first on
-        validation=1000,            # the last of these are held out
+        validation=2000,            # of these, drawn at random, are held out
         seed=0,
     ),
 }
@@ -33,7 +35,7 @@ RECIPES["best"] = dict(
     epochs=18,
     learning_rate=0.1,
     cutout=8,
-    precision="bfloat16",
+    harder=[1, 0.5, 0.1],  # all images in all epochs
 )
 
 
@@ -46,6 +48,20 @@ def stages(parts):
     for side, largest, end in parts + [[32, 32, 1]]:
         yield side, largest, begin, end
         begin = end
+
+
+def epoch_sizes(options):
+    """Return how many images each epoch of a recipe sees, a list."""
+    count = options["images"] - options["validation"]
+    begin, hardest, others = options["harder"]
+    whole = max(1, round(begin * options["epochs"]))
+    return [count if epoch < whole else int(hardest * count) + int(others * count)
+            for epoch in range(options["epochs"])]
+
+
+def epoch_steps(options):
+    """Return how many steps each epoch of a recipe has, a list; a batch is never cut short."""
+    return [size // options["batch_size"] for size in epoch_sizes(options)]
 
 
 def recipe(name):

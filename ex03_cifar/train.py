@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from tqdm import tqdm
 
-from ex03_cifar import augment, dataset
+from ex03_cifar import augment, dataset, sampling
 from ex03_cifar.figures import IMAGES, draw_curves, png_path
 from ex03_cifar.graph import build
 from ex03_cifar.network import whitening_kernel
-from ex03_cifar.recipes import RECIPES, recipe, stages
+from ex03_cifar.recipes import RECIPES, epoch_sizes, epoch_steps, recipe, stages
 from ex03_cifar.checkpoint import CheckpointError, save as save_checkpoint
 from ex03_cifar.classifier import RELEASE, fit_temperature, mean_by_picture, run_in_parts
 from ex03_cifar.state import RunState, StopRequest
@@ -36,26 +36,22 @@ class Stopped(Exception):
     """Training was asked to stop and its state is saved; the message says where."""
 
 
-def batch(images, labels, options, epoch, number):
-    """Return the augmented batch `number` of `epoch`.
+def augmented(images, mirrored, options, progress, rng):
+    """Return a batch as a training step sees it, uint8 [N,S,S,3].
 
-    It depends on these and the seed alone, so that a resumed run needs no memory of the batches
-    before; to draw the epoch's order anew for each costs a millisecond of a step's seconds.
+    Args:
+        images: uint8 [N,32,32,3].
+        mirrored: bool [N], whether each image is to be mirrored.
+        progress: the share of the run that is over.
+        rng: draws all that is random.
     """
-    size, seed = options["batch_size"], options["seed"]
-    order = np.random.RandomState([seed, epoch]).permutation(len(images))
-    chosen = order[number * size:(number + 1) * size]
-    starts = np.random.RandomState([seed]).randint(0, 2, len(images))[chosen]
-    rng = np.random.RandomState([seed, epoch, number])
-    augmented = augment.shift(images[chosen], rng, options["shift"])
-    augmented = augment.alternating_mirror(augmented, starts, epoch)
+    images = augment.mirror(augment.shift(images, rng, options["shift"]), mirrored)
     if options["cutout"]:
-        augmented = augment.cutout(augmented, rng, options["cutout"])
-    progress = (epoch + number * size / len(images)) / options["epochs"]
+        images = augment.cutout(images, rng, options["cutout"])
     for side, largest, end in options["parts"]:
         if progress < end:
-            return augment.small_parts(augmented, rng, side, largest), labels[chosen]
-    return augmented, labels[chosen]
+            return augment.small_parts(images, rng, side, largest)
+    return images
 
 
 def train(options, checkpoint_dir=RELEASE, data_dir=None, logdir=None, fresh=False,
@@ -75,13 +71,12 @@ def train(options, checkpoint_dir=RELEASE, data_dir=None, logdir=None, fresh=Fal
     """
     state = RunState(checkpoint_dir)
     images, labels = [whole[:options["images"]] for whole in dataset.load_train(data_dir)]
-    steps_an_epoch = count_steps(len(images), options)
-    steps = steps_an_epoch * options["epochs"]
+    steps = count_steps(options)
     run = {"options": options, "data": zlib.crc32(labels, zlib.crc32(images)),
            "history": [], "sums": [0, 0, 0]}
     (images, labels), held_out = dataset.hold_out(images, labels, options["validation"])
     with tf.Graph().as_default() as graph:
-        model = build(options, steps, whitening_kernel(images[:WHITENING_IMAGES]))
+        model = build(options, steps, len(images), whitening_kernel(images[:WHITENING_IMAGES]))
     with start_session(graph) as session:
         if fresh:
             state.clear()
@@ -95,11 +90,10 @@ def train(options, checkpoint_dir=RELEASE, data_dir=None, logdir=None, fresh=Fal
                    mininterval=0.5 if sys.stderr.isatty() else 30)
         with bar, StopRequest() as stop:
             began = saved = time.monotonic()
-            for step, augmented in batches(images, labels, options, range(start, steps)):
-                epoch, number = divmod(step, steps_an_epoch)
-                train_step(session, model, run, step, state, *augmented)
+            for step, epoch, last, feed in batches(session, model, images, labels, options, start):
+                train_step(session, model, run, step, state, feed)
                 show_progress(bar, run, epoch)
-                if number + 1 == steps_an_epoch:
+                if last:
                     rate = (step + 1 - start) * options["batch_size"] / (time.monotonic() - began)
                     end_epoch(session, model, run, epoch, held_out, rate, writer)
                 stopping = stop.requested
@@ -113,29 +107,46 @@ def train(options, checkpoint_dir=RELEASE, data_dir=None, logdir=None, fresh=Fal
     return run["history"]
 
 
-def batches(images, labels, options, steps):
-    """Yield (step, batch) for each step of the range `steps`, making the next batch meanwhile."""
-    steps_an_epoch = len(images) // options["batch_size"]
+def batches(session, model, images, labels, options, start):
+    """Yield (step, epoch, whether it is the epoch's last step, feed) from the step `start` on.
+
+    While a step is trained, the next batch is made, except over the end of an epoch: which images
+    come then depends on the losses. What is random in a batch depends on the seed and the step
+    alone, so that a run that is resumed needs no memory of the batches before.
+    """
+    lengths = epoch_steps(options)
+    ends = np.cumsum(lengths)
+    size = options["batch_size"]
     with ThreadPoolExecutor(1) as pool:
-        def make(step):
-            return pool.submit(batch, images, labels, options, *divmod(step, steps_an_epoch))
+        for epoch in range(int(np.searchsorted(ends, start, side="right")), len(lengths)):
+            first = int(ends[epoch]) - lengths[epoch]
+            if start <= first:
+                sampling.begin_epoch(session, model.samples, options, epoch)
+            order, mirrored = session.run([model.samples.order, model.samples.mirrored])
 
-        coming = None
-        for step in steps:
-            this = coming or make(step)
-            coming = make(step + 1) if step + 1 in steps else None
-            yield step, this.result()
+            def make(step):
+                chosen = order[(step - first) * size:(step - first + 1) * size]
+                rng = np.random.RandomState([options["seed"], epoch, step])
+                batch = augmented(images[chosen], mirrored[chosen], options, step / ends[-1], rng)
+                return {model.images: batch, model.labels: labels[chosen], model.indices: chosen}
+
+            coming = pool.submit(make, max(start, first))
+            for step in range(max(start, first), ends[epoch]):
+                feed = coming.result()
+                last = step + 1 == ends[epoch]
+                coming = None if last else pool.submit(make, step + 1)
+                yield step, epoch, last, feed
 
 
-def count_steps(count, options):
-    """Return how many steps an epoch has on `count` images, or raise TrainingError without any."""
-    training = count - options["validation"]
-    if training < options["batch_size"]:
+def count_steps(options):
+    """Return how many steps a run has, or raise TrainingError where an epoch has none."""
+    lengths = epoch_steps(options)
+    if min(lengths) < 1:
         raise TrainingError(
-            "Of %d images %d are held out, and what is left is less than a batch of %d: give "
-            "more --images, or less --validation or --batch-size."
-            % (count, options["validation"], options["batch_size"]))
-    return training // options["batch_size"]
+            "Of %d images %d are held out, and what an epoch sees of the rest is less than a batch "
+            "of %d: give more --images, or less --validation or --batch-size."
+            % (options["images"], options["validation"], options["batch_size"]))
+    return sum(lengths)
 
 
 def open_summaries(logdir, graph):
@@ -175,10 +186,10 @@ def resume_or_initialise(session, model, state, run, steps):
     return step
 
 
-def train_step(session, model, run, step, state, images, labels):
+def train_step(session, model, run, step, state, feed):
     """Train one step on a batch and add its loss and accuracy to the sums of the epoch."""
-    healthy, loss, correct = session.run([model.train, model.loss, model.correct],
-                                         {model.images: images, model.labels: labels})
+    healthy, loss, correct = session.run([model.train, model.loss, model.correct], feed)
+    count = len(feed[model.labels])
     if not healthy:
         kept = state.steps()
         raise TrainingError(
@@ -186,8 +197,8 @@ def train_step(session, model, run, step, state, images, labels):
             "over with --fresh and a smaller --learning-rate. %s" % (
                 step + 1, loss,
                 "The state of step %d is kept." % kept[0] if kept else "No state was saved."))
-    run["sums"] = [run["sums"][0] + float(loss) * len(images),
-                   run["sums"][1] + int(correct), run["sums"][2] + len(images)]
+    run["sums"] = [run["sums"][0] + float(loss) * count,
+                   run["sums"][1] + int(correct), run["sums"][2] + count]
 
 
 def show_progress(bar, run, epoch):
@@ -245,7 +256,7 @@ def parse(arguments):
                         help="the named block of hyper-parameters in ex03_cifar/recipes.py "
                              "(default: %(default)s); the next options change single ones")
     for name, kind, text in (
-            ("epochs", whole_number(1), "how many times the training set is seen"),
+            ("epochs", whole_number(1), "passes over the images, the later ones over the harder part"),
             ("batch-size", whole_number(1), "images in a step"),
             ("learning-rate", number, "of Muon, for the kernels"),
             ("images", whole_number(1, 50000), "training images to use, fewer for a trial"),
@@ -301,6 +312,18 @@ def number(text):
     raise argparse.ArgumentTypeError("%r is no number from 0 up" % text)
 
 
+def epochs_of_stages(options):
+    """Return (stages, harder), as `draw_curves` takes them, of a recipe's hyper-parameters."""
+    sizes = epoch_sizes(options)
+    ends = np.cumsum([0] + sizes)
+
+    def epochs(share):
+        return float(np.interp(share * ends[-1], ends, range(len(ends))))
+    in_epochs = [(side, epochs(begin), epochs(end))
+                 for side, _, begin, end in stages(options["parts"])]
+    return in_epochs, sizes.count(sizes[0])
+
+
 def main(arguments=None):
     """Run the command line; return the exit code."""
     given = parse(arguments)
@@ -311,7 +334,7 @@ def main(arguments=None):
         os.makedirs(os.path.dirname(given.curves), exist_ok=True)
         history = train(options, given.checkpoint_dir, given.data_dir, given.logdir, given.fresh,
                         given.save_every)
-        draw_curves(history, given.curves, list(stages(options["parts"])))
+        draw_curves(history, given.curves, *epochs_of_stages(options))
     except (dataset.DatasetError, CheckpointError, TrainingError) as error:
         sys.exit("error: %s" % error)
     except OSError as error:

@@ -18,13 +18,10 @@ def test_a_shift_is_a_crop_of_the_image_mirrored_at_its_border():
     assert len(offsets) == 25  # every offset occurs
 
 
-def test_every_image_is_mirrored_in_one_of_two_epochs():
-    starts = np.random.RandomState(2).randint(0, 2, len(IMAGES))
-    for epoch in range(4):
-        result = augment.alternating_mirror(IMAGES, starts, epoch)
-        for image, seen, start in zip(IMAGES, result, starts):
-            expected = image[:, ::-1] if (start + epoch) % 2 else image
-            assert np.array_equal(seen, expected)
+def test_the_chosen_images_are_mirrored_left_and_right():
+    chosen = np.random.RandomState(2).rand(len(IMAGES)) < 0.5
+    for image, seen, turned in zip(IMAGES, augment.mirror(IMAGES, chosen), chosen):
+        assert np.array_equal(seen, image[:, ::-1] if turned else image)
 
 
 def test_cutout_covers_one_square_inside_the_image():

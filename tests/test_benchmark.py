@@ -9,7 +9,7 @@ from ex03_cifar import benchmark
 from ex03_cifar.network import flops
 from ex03_cifar.recipes import RECIPES
 
-SMALL = dict(RECIPES["fast"], widths=[8, 16, 16], batch_size=100)
+SMALL = dict(RECIPES["fast"], widths=[8, 16, 16], batch_size=100, precision="float32")
 
 
 @pytest.fixture
@@ -33,10 +33,13 @@ def test_tasks_are_timed_in_turns_and_the_median_is_kept():
 
 
 def test_the_flops_of_a_run_are_those_of_its_parts():
-    options = dict(SMALL, epochs=10, images=1100, validation=100, parts=[[16, 32, 0.5]])
+    options = dict(SMALL, epochs=10, images=1100, validation=100, parts=[[16, 32, 0.5]],
+                   harder=[1, 0.5, 0.1])
     small, whole = [flops(SMALL["widths"], 2, side) for side in (16, 32)]
     assert benchmark.run_flops(options) == pytest.approx(3 * 1000 * (5 * small + 5 * whole))
     assert benchmark.run_flops(dict(options, parts=[])) == 3 * 1000 * 10 * whole
+    options = dict(options, parts=[], harder=[0.3, 0.5, 0.1])
+    assert benchmark.run_flops(options) == 3 * (3 * 1000 + 7 * 600) * whole
 
 
 def test_figures_agree_with_one_another(small_recipe, capsys, tmp_path):

@@ -68,6 +68,7 @@ def test_training_goes_on_from_the_same_state_with_the_same_losses(small_data, t
     """One run is cut off after its first steps; both Pythons take it to its end, 16 steps."""
     options = ["--data-dir", small_data, "--images", "500", "--validation", "100", "--epochs", "2",
                "--batch-size", "50", "--widths", "8", "16", "16", "--save-every", "0",
+               "--precision", "float32",
                "--curves", str(tmp_path / "curves.png")]
     begun = str(tmp_path / "begun")
     process = subprocess.Popen(

@@ -33,6 +33,17 @@ def test_a_record_is_a_label_and_three_planes(tmp_path):
         assert images[0, row, column, channel] == record[1 + 1024 * channel + 32 * row + column]
 
 
+def test_held_out_images_are_drawn_from_everywhere_and_the_same_each_time():
+    images, labels = np.arange(1000)[:, None], np.arange(1000)
+    (kept, kept_labels), (held_out, held_out_labels) = dataset.hold_out(images, labels, 200)
+    assert len(held_out) == 200 and len(kept) == 800
+    assert set(kept_labels) | set(held_out_labels) == set(range(1000))
+    assert np.array_equal(kept[:, 0], kept_labels)
+    assert np.array_equal(held_out[:, 0], held_out_labels)
+    assert all(10 < np.sum(held_out_labels // 200 == part) < 70 for part in range(5))
+    assert np.array_equal(held_out, dataset.hold_out(images, labels, 200)[1][0])
+
+
 def test_a_short_file_is_refused(small_data, tmp_path):
     folder = shutil.copytree(small_data, str(tmp_path / "data"))
     path = os.path.join(folder, "data_batch_3.bin")
