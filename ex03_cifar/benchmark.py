@@ -123,10 +123,11 @@ def parse(arguments):
         prog="python -m ex03_cifar.benchmark",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         description="Images and GFLOP a second in training and in answering, and their share of "
-                    "what one large convolution reaches on this machine.")
+                    "what one large convolution reaches on this machine, in float32 and in the "
+                    "precision of training.")
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="fast", help="the network")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default=argparse.SUPPRESS,
-                        help="of training (default: the recipe's)")
+                        help="of training, beside float32 (default: the recipe's)")
     parser.add_argument("--seconds", type=whole_number(1), default=60, help="how long to measure")
     parser.add_argument("--timeline", metavar="JSON", type=os.path.abspath,
                         help="also trace one training step, for chrome://tracing, and print where "
@@ -142,13 +143,14 @@ def main(arguments=None):
     except OSError as error:  # before a minute of measuring, not after
         sys.exit("error: %s cannot be written: %s." % (given.timeline, error.strerror or error))
     options = recipe(given.recipe)
-    precision = options["precision"] = getattr(given, "precision", options["precision"])
-    convolutions = {name: convolution(name, **CONVOLUTION) for name in {"float32", precision}}
-    train, answer = network(options)
-    names = sorted(convolutions, reverse=True)
-    seconds = measure([train, answer] + [convolutions[name][0] for name in names], given.seconds)
+    chosen = getattr(given, "precision", options["precision"])
+    names = sorted({"float32", chosen}, reverse=True)
+    alone = [convolution(name, **CONVOLUTION) for name in names]
+    networks = [network(dict(options, precision=name)) for name in names]
+    seconds = measure([run for run, _ in alone] + [train for train, _ in networks]
+                      + [networks[0][1]], given.seconds)
     image = flops(options["widths"], options["convolutions"]) / 1e9
-    best = {name: convolutions[name][1] / spent for name, spent in zip(names, seconds[2:])}
+    best = {name: cost / spent for name, (_, cost), spent in zip(names, alone, seconds)}
     print("The %s network: %.0f MFLOP an image in answering, %.0f in training."
           % (given.recipe, 1e3 * image, 1e3 * TRAINING * image))
     print("Its training: %d epochs, %.2f PFLOP." % (options["epochs"], run_flops(options) / 1e15))
@@ -158,16 +160,16 @@ def main(arguments=None):
     print(line % ("", "images/s", "GFLOP/s", "share"))
     for name in names:
         print(line % ("the convolution alone, %s" % name, "", "%.0f" % best[name], "100 %"))
-    for name, kind, count, cost, spent in (
-            ("training", precision, options["batch_size"], TRAINING * image, seconds[0]),
-            ("answering", "float32", IMAGES_A_RUN, image, seconds[1])):
+    rows = [("training", name, options["batch_size"], TRAINING * image) for name in names]
+    rows += [("answering", "float32", IMAGES_A_RUN, image)]
+    for (name, kind, count, cost), spent in zip(rows, seconds[len(names):]):
         reached = count * cost / spent
         print(line % ("%s, %s, in batches of %d" % (name, kind, count), "%.0f" % (count / spent),
                       "%.0f" % reached, "%.0f %%" % (100 * reached / best[kind])))
     if trace:
         with trace:
-            kinds = timeline(train, trace)
-        print("\nwhere a training step's time goes, over all threads:")
+            kinds = timeline(networks[names.index(chosen)][0], trace)
+        print("\nwhere the time of a training step in %s goes, over all threads:" % chosen)
         print("\n".join(shares(kinds)))
         print("\nwrote %s" % given.timeline)
     return 0

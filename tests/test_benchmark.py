@@ -44,17 +44,20 @@ def test_the_flops_of_a_run_are_those_of_its_parts():
 
 def test_figures_agree_with_one_another(small_recipe, capsys, tmp_path):
     path = tmp_path / "timeline.json"
-    assert benchmark.main(["--seconds", "2", "--timeline", str(path)]) == 0
+    arguments = ["--seconds", "3", "--precision", "bfloat16", "--timeline", str(path)]
+    assert benchmark.main(arguments) == 0
     text = capsys.readouterr().out
     mflop = float(re.search(r"(\d+) MFLOP an image in answering", text).group(1))
-    best = float(re.search(
-        r"^the convolution alone, float32 +(\d+) +100 %$", text, re.MULTILINE).group(1))
-    assert best > 1
-    for name, times in (("training", 3), ("answering", 1)):
+    best = {precision: float(figure) for precision, figure in re.findall(
+        r"^the convolution alone, (\w+) +(\d+) +100 %$", text, re.MULTILINE)}
+    assert best["float32"] > 1
+    for name, precision, times in (("training", "float32", 3), ("training", "bfloat16", 3),
+                                   ("answering", "float32", 1)):
         rate, gflops, share = map(int, re.search(
-            name + r", float32, in batches of \d+ +(\d+) +(\d+) +(\d+) %", text).groups())
+            r"%s, %s, in batches of \d+ +(\d+) +(\d+) +(\d+) %%" % (name, precision),
+            text).groups())
         assert rate * times * mflop / 1e3 == pytest.approx(gflops, rel=0.2, abs=1)  # rounded
-        assert share == pytest.approx(100 * gflops / best, abs=2)
+        assert share == pytest.approx(100 * gflops / best[precision], abs=2)
     events = json.loads(path.read_text())["traceEvents"]
     assert any("Conv2D" in event["name"] for event in events)
     table = text.split("goes")[1]
