@@ -121,17 +121,18 @@ def parse(arguments):
     """Return the command line's options as an `argparse.Namespace`."""
     parser = argparse.ArgumentParser(
         prog="python -m ex03_cifar.benchmark",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         description="Images and GFLOP a second in training and in answering, and their share of "
                     "what one large convolution reaches on this machine, in float32 and in the "
                     "precision of training.")
-    parser.add_argument("--recipe", choices=sorted(RECIPES), default="fast", help="the network")
-    parser.add_argument("--precision", choices=("float32", "bfloat16"), default=argparse.SUPPRESS,
+    parser.add_argument("--recipe", choices=sorted(RECIPES), default="fast",
+                        help="the network (default: %(default)s)")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"),
                         help="of training, beside float32 (default: the recipe's)")
-    parser.add_argument("--seconds", type=whole_number(1), default=60, help="how long to measure")
+    parser.add_argument("--seconds", type=whole_number(1), default=60,
+                        help="how long to measure (default: %(default)s)")
     parser.add_argument("--timeline", metavar="JSON", type=os.path.abspath,
                         help="also trace one training step, for chrome://tracing, and print where "
-                        "its time goes")
+                             "its time goes (default: none)")
     return parser.parse_args(arguments)
 
 
@@ -143,7 +144,7 @@ def main(arguments=None):
     except OSError as error:  # before a minute of measuring, not after
         sys.exit("error: %s cannot be written: %s." % (given.timeline, error.strerror or error))
     options = recipe(given.recipe)
-    chosen = getattr(given, "precision", options["precision"])
+    chosen = given.precision or options["precision"]
     names = sorted({"float32", chosen}, reverse=True)
     alone = [convolution(name, **CONVOLUTION) for name in names]
     networks = [network(dict(options, precision=name)) for name in names]

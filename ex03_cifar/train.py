@@ -120,7 +120,8 @@ def batches(session, model, images, labels, options, start):
     with ThreadPoolExecutor(1) as pool:
         for epoch in range(int(np.searchsorted(ends, start, side="right")), len(lengths)):
             first = int(ends[epoch]) - lengths[epoch]
-            if start <= first:
+            begin = max(start, first)
+            if begin == first:
                 sampling.begin_epoch(session, model.samples, options, epoch)
             order, mirrored = session.run([model.samples.order, model.samples.mirrored])
 
@@ -130,8 +131,8 @@ def batches(session, model, images, labels, options, start):
                 batch = augmented(images[chosen], mirrored[chosen], options, step / ends[-1], rng)
                 return {model.images: batch, model.labels: labels[chosen], model.indices: chosen}
 
-            coming = pool.submit(make, max(start, first))
-            for step in range(max(start, first), ends[epoch]):
+            coming = pool.submit(make, begin)
+            for step in range(begin, ends[epoch]):
                 feed = coming.result()
                 last = step + 1 == ends[epoch]
                 coming = None if last else pool.submit(make, step + 1)
@@ -256,7 +257,7 @@ def parse(arguments):
                         help="the named block of hyper-parameters in ex03_cifar/recipes.py "
                              "(default: %(default)s); the next options change single ones")
     for name, kind, text in (
-            ("epochs", whole_number(1), "passes over the images, the later ones over the harder part"),
+            ("epochs", whole_number(1), "passes over the images, later ones over the harder part only"),
             ("batch-size", whole_number(1), "images in a step"),
             ("learning-rate", number, "of Muon, for the kernels"),
             ("images", whole_number(1, 50000), "training images to use, fewer for a trial"),
@@ -284,7 +285,7 @@ def parse(arguments):
 
 
 def in_recipes(name):
-    """Return the text of what the recipes have for an option: "fast 11, best 18"."""
+    """Return the text of what the recipes have for an option: "fast 19, best 33"."""
     values = [(block, RECIPES[block][name.replace("-", "_")]) for block in ("fast", "best")]
     if values[0][1] == values[1][1]:
         return "default: %s" % values[0][1]
