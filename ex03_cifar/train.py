@@ -257,7 +257,7 @@ def parse(arguments):
                         help="the named block of hyper-parameters in ex03_cifar/recipes.py "
                              "(default: %(default)s); the next options change single ones")
     for name, kind, text in (
-            ("epochs", whole_number(1), "passes over the images, later ones over the harder part only"),
+            ("epochs", whole_number(1), "passes over the images, later ones over the harder part"),
             ("batch-size", whole_number(1), "images in a step"),
             ("learning-rate", number, "of Muon, for the kernels"),
             ("images", whole_number(1, 50000), "training images to use, fewer for a trial"),
