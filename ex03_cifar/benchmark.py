@@ -145,7 +145,7 @@ def main(arguments=None):
         sys.exit("error: %s cannot be written: %s." % (given.timeline, error.strerror or error))
     options = recipe(given.recipe)
     chosen = given.precision or options["precision"]
-    names = sorted({"float32", chosen}, reverse=True)
+    names = list(dict.fromkeys(["float32", chosen]))  # float32 first, each once
     alone = [convolution(name, **CONVOLUTION) for name in names]
     networks = [network(dict(options, precision=name)) for name in names]
     seconds = measure([run for run, _ in alone] + [train for train, _ in networks]
