@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Exercise 2: the prescribed convolutional network on Fashion-MNIST, in TensorFlow 1 graph mode.
 
-    python ex02_fashion_cnn.py              train: 94.06 % test accuracy (mean of three seeds), 12 minutes on two cores
-    python ex02_fashion_cnn.py --evaluate   the saved weights: 94.00 %, in seconds
+    python ex02_fashion_cnn.py                 train: 94.06 % test accuracy (mean of three seeds), 12 minutes on two cores
+    python ex02_fashion_cnn.py --evaluate      the saved weights: 94.48 %, in seconds
+    python ex02_fashion_cnn.py --recipe best   how these were made, in 72 minutes
 
 Layers and their order are the exercise's: conv, max-pool, conv, max-pool, conv, dense, output.
 Sizes, strides, normalisation, augmentation and schedule are the hyper-parameters below; they were
@@ -23,9 +24,9 @@ import types
 import warnings
 
 # ---------------------------------------------------------------------------- hyper-parameters
-RECIPES = {                     # what differs: width and length
-    "default": dict(filters=(32, 64, 128), dense_units=256, epochs=30),
-    "best": dict(filters=(64, 128, 256), dense_units=512, epochs=40),
+RECIPES = {                     # what differs: width, length and how many pictures are erased in part
+    "default": dict(filters=(32, 64, 128), dense_units=256, epochs=30, erase_probability=0.2),
+    "best": dict(filters=(64, 128, 256), dense_units=256, epochs=60, erase_probability=0.5),
 }
 KERNEL_SIZES = (5, 3, 3)        # of the three convolutions
 BATCH_SIZE = 256
@@ -37,8 +38,7 @@ LABEL_SMOOTHING = 0.1           # Szegedy et al., arXiv 1512.00567
 DROPOUT_FEATURES = 0.4          # before the dense layer
 DROPOUT_DENSE = 0.3             # before the output layer
 SHIFT = 0                       # pixels at most, up, down, left and right
-ERASE_PROBABILITY = 0.2         # random erasing, Zhong et al., arXiv 1708.04896
-ERASE_SIDES = (3, 12)           # pixels, smallest and largest
+ERASE_SIDES = (3, 12)           # pixels, smallest and largest: random erasing, Zhong et al., arXiv 1708.04896
 PIXEL_MEAN, PIXEL_STD = 72.94, 90.02  # of the training pictures, on the scale 0 to 255
 VALIDATION_SIZE = 5000          # the last pictures of the training set
 # --------------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ def parse_arguments(arguments=None):
     option = parser.add_argument
     option("--evaluate", action="store_true", help="evaluate the saved weights without training, redraw the pictures")
     option("--resume", action="store_true", help="go on with an interrupted run (give the same settings)")
-    option("--recipe", choices=sorted(RECIPES), default="default", help="width and length (default: %(default)s)")
+    option("--recipe", choices=sorted(RECIPES), default="default", help="width, length and erasing (default: %(default)s)")
     option("--epochs", type=whole_number(1, 10000), help="passes over the training set (default: %s)" % lengths)
     option("--seed", type=whole_number(0, 10 ** 8), default=1, help="same seed, same weights (default: %(default)s)")
     option("--validation", action="store_true", help="to choose settings: train without the last %d training pictures "
@@ -223,9 +223,12 @@ def shift(images, rng):
     return shifted
 
 
-def erase(images, rng):
-    """Fills a random rectangle of some pictures with a random grey. uint8 [N, 28, 28] -> same, in place."""
-    chosen = np.flatnonzero(rng.random_sample(len(images)) < ERASE_PROBABILITY)
+def erase(images, probability, rng):
+    """Fills a random rectangle with a random grey, in each picture with this probability.
+
+    uint8 [N, 28, 28] -> same, in place.
+    """
+    chosen = np.flatnonzero(rng.random_sample(len(images)) < probability)
     size = rng.randint(ERASE_SIDES[0], ERASE_SIDES[1] + 1, (2, len(chosen), 1))
     start = rng.randint(0, 28, (2, len(chosen), 1)) - size // 2
     rows, columns = (np.arange(28) >= start) & (np.arange(28) < start + size)
@@ -234,14 +237,14 @@ def erase(images, rng):
     return images
 
 
-def epoch_data(images, labels, seed, epoch):
+def epoch_data(images, labels, erase_probability, seed, epoch):
     """The training set as epoch shows it: augmented, in random order. uint8 [N, 28, 28], [N] -> same.
 
-    A function of (seed, epoch) alone, so that a run that was interrupted and resumed is the same run.
+    Its randomness depends on (seed, epoch) alone, so that a run that was interrupted and resumed is the same run.
     """
     rng = np.random.RandomState([seed, epoch])  # its stream is frozen: the same in every NumPy
     order = rng.permutation(len(images))
-    return erase(shift(flip(images, seed, epoch)[order], rng), rng), labels[order]
+    return erase(shift(flip(images, seed, epoch)[order], rng), erase_probability, rng), labels[order]
 
 
 # ================================================================================== network
@@ -462,6 +465,7 @@ def train(arguments, training_set, held_out):
     each epoch and decides nothing. stdout is the same for the same seed: times are on the bar, on stderr.
     """
     images, labels = training_set
+    recipe = RECIPES[arguments.recipe]
     settings = {"recipe": arguments.recipe, "epochs": arguments.epochs, "seed": arguments.seed,
                 "pictures": len(images)}
     state_dir = os.path.join(arguments.checkpoint_dir, "state")
@@ -469,7 +473,7 @@ def train(arguments, training_set, held_out):
     run = {"settings": settings, "history": history}
     batch_size = min(BATCH_SIZE, len(images))
     steps = len(images) // batch_size
-    model = training_graph(RECIPES[arguments.recipe], arguments.seed, steps, arguments.epochs)
+    model = training_graph(recipe, arguments.seed, steps, arguments.epochs)
     print("Training: " + describe(settings), flush=True)
     writer = tf.summary.FileWriter(arguments.logdir, model.graph) if arguments.logdir else None
     with tf.Session(graph=model.graph) as session:
@@ -480,7 +484,8 @@ def train(arguments, training_set, held_out):
             if not arguments.validation:
                 shutil.rmtree(state_dir, ignore_errors=True)  # two runs must not mix there
         with tqdm(total=steps * arguments.epochs, initial=steps * len(history), unit="step", mininterval=0.5) as bar:
-            for shown in prepared_epochs(images, labels, arguments.seed, len(history), arguments.epochs):
+            for shown in prepared_epochs(images, labels, recipe["erase_probability"], arguments.seed,
+                                         len(history), arguments.epochs):
                 bar.set_description("epoch %d/%d" % (len(history) + 1, arguments.epochs), refresh=False)
                 loss, accuracy = run_epoch(session, model, shown, batch_size, bar, writer)
                 answers = probabilities(session, model, held_out[0], mirror=False)
@@ -499,13 +504,13 @@ def train(arguments, training_set, held_out):
             shutil.rmtree(state_dir)  # nothing is left to resume
 
 
-def prepared_epochs(images, labels, seed, first, last):
+def prepared_epochs(images, labels, erase_probability, seed, first, last):
     """Yields epoch_data of the epochs first to last - 1, each prepared while TensorFlow works on the one before."""
     with concurrent.futures.ThreadPoolExecutor(1) as background:
-        upcoming = background.submit(epoch_data, images, labels, seed, first)
+        upcoming = background.submit(epoch_data, images, labels, erase_probability, seed, first)
         for epoch in range(first, last):
             ready = upcoming.result()
-            upcoming = background.submit(epoch_data, images, labels, seed, epoch + 1)
+            upcoming = background.submit(epoch_data, images, labels, erase_probability, seed, epoch + 1)
             yield ready
 
 
