@@ -7,7 +7,6 @@ import sys
 import numpy as np
 import pytest
 
-TIMEOUT = 1200  # seconds of any one command: all test images take minutes on a slow machine that is busy
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
@@ -19,7 +18,7 @@ def run(*command, **options):
     environment = dict(os.environ, **options.pop("env", {}))
     return subprocess.run(command, cwd=options.pop("cwd", ROOT), env=environment,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          universal_newlines=True, timeout=options.pop("timeout", TIMEOUT), **options)
+                          universal_newlines=True, timeout=options.pop("timeout", 300), **options)
 
 
 def hear_interrupts():

@@ -44,7 +44,8 @@ def test_logits_are_averaged_picture_by_picture():
 def test_the_released_network_reaches_the_accuracy_in_the_readme(real_data, tmp_path):
     assert os.path.exists(os.path.join(RELEASE, "SHA256SUMS"))
     picture = str(tmp_path / "confusion.png")
-    done = run(sys.executable, "-m", "ex03_cifar.evaluate", "--confusion", picture)
+    done = run(sys.executable, "-m", "ex03_cifar.evaluate", "--confusion", picture,
+               timeout=1200)  # 54 TFLOP: more than five minutes on a slow machine that is busy
     assert done.returncode == 0, done.stderr
     accuracy = float(re.match(r"test accuracy ([\d.]+) % over 10000 images", done.stdout).group(1))
     calibration = re.search(r"expected calibration error ([\d.]+) %", done.stdout).group(1)

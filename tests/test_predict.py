@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, TIMEOUT
+from conftest import ROOT
 from PIL import Image
 
 from pictures import encodings, formats, mutations, photograph
@@ -26,7 +26,7 @@ def run(*arguments, **options):
     """Run ./predict; return its exit code, stdout and stderr, both bytes."""
     options.setdefault("stdin", subprocess.DEVNULL)
     done = subprocess.run([sys.executable, options.pop("program", PREDICT)] + list(arguments),
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=TIMEOUT, **options)
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120, **options)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -205,7 +205,7 @@ def test_a_closed_pipe_ends_it_quietly(weights, picture):
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run([sys.executable, PREDICT] + list(weights) + [picture] * 3,
-                          stdout=writer, stderr=subprocess.PIPE, timeout=TIMEOUT)
+                          stdout=writer, stderr=subprocess.PIPE, timeout=120)
     os.close(writer)
     assert done.stderr == b""
 
