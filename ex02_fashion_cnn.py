@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Exercise 2: the prescribed convolutional network on Fashion-MNIST, in TensorFlow 1 graph mode.
 
-    python ex02_fashion_cnn.py                 train: 94.06 % test accuracy (mean of three seeds), 12 minutes on two cores
+    python ex02_fashion_cnn.py                 train: 94.06 % test accuracy, mean of three seeds, in 12 minutes
     python ex02_fashion_cnn.py --evaluate      the saved weights: 94.48 %, in seconds
     python ex02_fashion_cnn.py --recipe best   how these were made, in 72 minutes
 
@@ -75,7 +75,8 @@ def parse_arguments(arguments=None):
     option = parser.add_argument
     option("--evaluate", action="store_true", help="evaluate the saved weights without training, redraw the pictures")
     option("--resume", action="store_true", help="go on with an interrupted run (give the same settings)")
-    option("--recipe", choices=sorted(RECIPES), default="default", help="width, length and erasing (default: %(default)s)")
+    option("--recipe", choices=sorted(RECIPES), default="default",
+           help="width, length and erasing (default: %(default)s)")
     option("--epochs", type=whole_number(1, 10000), help="passes over the training set (default: %s)" % lengths)
     option("--seed", type=whole_number(0, 10 ** 8), default=1, help="same seed, same weights (default: %(default)s)")
     option("--validation", action="store_true", help="to choose settings: train without the last %d training pictures "
