@@ -2,7 +2,26 @@
 import numpy as np
 
 
-def shift(images, rng, most=2):
+def training_batch(images, mirrored, recipe, progress, rng):
+    """Return a batch as a training step sees it, uint8 [N,S,S,3].
+
+    Args:
+        images: uint8 [N,32,32,3].
+        mirrored: bool [N], whether each image is to be mirrored.
+        recipe: a `recipes.Recipe`.
+        progress: the share of the run that is over.
+        rng: the `np.random.RandomState` that draws all that is random.
+    """
+    images = mirror(shift(images, rng, recipe.shift), mirrored)
+    if recipe.cutout:
+        images = cutout(images, rng, recipe.cutout)
+    for stage in recipe.stages:
+        if progress < stage.until:
+            return small_parts(images, rng, stage.side, stage.largest)
+    return images
+
+
+def shift(images, rng, most):
     """Move each image by up to `most` pixels along both axes; the border is mirrored inwards."""
     padded = np.pad(images, ((0, 0), (most, most), (most, most), (0, 0)), "reflect")
     return random_squares(padded, rng, images.shape[1])

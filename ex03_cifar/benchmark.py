@@ -5,19 +5,19 @@ what TensorFlow reaches at best there: the share of it tells what a recipe leave
 """
 import argparse
 import os
-import sys
 import time
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
-from tqdm import tqdm
 
+from ex03_cifar.augment import training_batch
 from ex03_cifar.classifier import IMAGES_A_RUN
 from ex03_cifar.graph import build
 from ex03_cifar.network import flops
-from ex03_cifar.recipes import RECIPES, epoch_steps, recipe, stages
-from ex03_cifar.tf1 import start_session, tf
-from ex03_cifar.train import augmented, whole_number
+from ex03_cifar.recipes import RECIPES, epoch_steps, training_stages
+from support import console
+from support.tf1 import computes_bfloat16, tf
 
 CONVOLUTION = dict(images=256, side=16, channels=256)  # 3x3, as many filters as channels
 TRAINING = 3  # times the FLOPs of an answer: the answer, its images' and its kernels' gradients
@@ -30,43 +30,43 @@ def convolution(precision, images, side, channels):
             tf.Variable(tf.random_normal(shape, dtype=precision, seed=0))
             for shape in ([images, side, side, channels], [3, 3, channels, channels])]
         operation = tf.nn.conv2d(signal, kernel, strides=[1, 1, 1, 1], padding="SAME").op
-        session = start_session(graph)
+        session = tf.Session(graph=graph)
         session.run(tf.global_variables_initializer())
     return (lambda: session.run(operation)), 2e-9 * images * side ** 2 * 9 * channels ** 2
 
 
-def network(options):
-    """Return functions that train one step and that answer for IMAGES_A_RUN images.
+def network(recipe):
+    """Return functions that train one step of a recipe and that answer for IMAGES_A_RUN images.
 
     The images are noise, which costs what pictures cost, and whole; augmentation is part of the
     step.
     """
-    options = dict(options, parts=[])
+    recipe = replace(recipe, stages=())
     rng = np.random.RandomState(0)
-    size = options["batch_size"]
+    size = recipe.batch_size
     count = max(size, IMAGES_A_RUN)
     images = rng.randint(0, 256, (count, 32, 32, 3)).astype(np.uint8)
     labels = rng.randint(0, 10, count).astype(np.int32)
     with tf.Graph().as_default() as graph:
-        model = build(options, 1000000, count, rng.normal(size=(2, 2, 3, 24)).astype(np.float32))
-    session = start_session(graph)
+        model = build(recipe, 1000000, rng.normal(size=(2, 2, 3, 24)).astype(np.float32))
+    session = tf.Session(graph=graph)
     session.run(model.initialise)
 
     def train(**traced):
-        batch = augmented(images[:size], np.arange(size) % 2 == 0, options, 1, rng)
-        feed = {model.images: batch, model.labels: labels[:size], model.indices: np.arange(size)}
-        session.run(model.train, feed, **traced)
+        batch = training_batch(images[:size], np.arange(size) % 2 == 0, recipe, 1, rng)
+        session.run([model.train, model.losses, model.loss, model.correct],
+                    {model.images: batch, model.labels: labels[:size]}, **traced)
 
     def answer():
         session.run(model.logits, {model.images: images[:IMAGES_A_RUN]})
     return train, answer
 
 
-def run_flops(options):
+def run_flops(recipe):
     """Return the floating-point operations of a whole training run, as `network.flops` counts."""
-    seen = sum(epoch_steps(options)) * options["batch_size"]
-    image = sum((end - begin) * flops(options["widths"], options["convolutions"], side)
-                for side, _, begin, end in stages(options["parts"]))
+    seen = sum(epoch_steps(recipe)) * recipe.batch_size
+    image = sum((stage.until - begin) * flops(recipe.widths, recipe.convolutions, stage.side)
+                for stage, begin in training_stages(recipe))
     return TRAINING * seen * image
 
 
@@ -80,15 +80,13 @@ def measure(tasks, seconds):
         task()  # the second run still allocates
     taken = [[] for _ in tasks]
     end = time.monotonic() + seconds
-    with tqdm(total=seconds, unit="s", leave=False, disable=None,
-              bar_format="{l_bar}{bar}| {n:.0f} s") as bar:
+    with console.progress(seconds, "s") as bar:
         while time.monotonic() < end or len(taken[0]) < 3:
             for task, times in zip(tasks, taken):
                 began = time.monotonic()
                 task()
                 times.append(time.monotonic() - began)
-            bar.n = min(seconds, seconds - end + time.monotonic())
-            bar.refresh()
+            bar.update(int(min(seconds, seconds - end + time.monotonic())) - bar.n)
     return [float(np.median(times)) for times in taken]
 
 
@@ -128,7 +126,7 @@ def parse(arguments):
                         help="the network (default: %(default)s)")
     parser.add_argument("--precision", choices=("float32", "bfloat16"),
                         help="of training, beside float32 (default: the recipe's)")
-    parser.add_argument("--seconds", type=whole_number(1), default=60,
+    parser.add_argument("--seconds", type=console.whole_number(1), default=60,
                         help="how long to measure (default: %(default)s)")
     parser.add_argument("--timeline", metavar="JSON", type=os.path.abspath,
                         help="also trace one training step, for chrome://tracing, and print where "
@@ -137,31 +135,32 @@ def parse(arguments):
 
 
 def main(arguments=None):
-    """Run the command line; return the exit code."""
+    """Run the command line."""
     given = parse(arguments)
     try:
         trace = open(given.timeline, "w") if given.timeline else None
     except OSError as error:  # before a minute of measuring, not after
-        sys.exit("error: %s cannot be written: %s." % (given.timeline, error.strerror or error))
-    options = recipe(given.recipe)
-    chosen = given.precision or options["precision"]
+        raise console.UserError("%s cannot be written: %s."
+                                % (given.timeline, console.reason(error)))
+    recipe = RECIPES[given.recipe]
+    chosen = given.precision or (recipe.precision if computes_bfloat16() else "float32")
     names = list(dict.fromkeys(["float32", chosen]))  # float32 first, each once
     alone = [convolution(name, **CONVOLUTION) for name in names]
-    networks = [network(dict(options, precision=name)) for name in names]
+    networks = [network(replace(recipe, precision=name)) for name in names]
     seconds = measure([run for run, _ in alone] + [train for train, _ in networks]
                       + [networks[0][1]], given.seconds)
-    image = flops(options["widths"], options["convolutions"]) / 1e9
+    image = flops(recipe.widths, recipe.convolutions) / 1e9
     best = {name: cost / spent for name, (_, cost), spent in zip(names, alone, seconds)}
     print("The %s network: %.0f MFLOP an image in answering, %.0f in training."
           % (given.recipe, 1e3 * image, 1e3 * TRAINING * image))
-    print("Its training: %d epochs, %.2f PFLOP." % (options["epochs"], run_flops(options) / 1e15))
+    print("Its training: %d epochs, %.2f PFLOP." % (recipe.epochs, run_flops(recipe) / 1e15))
     print("The convolution: 3x3, %(channels)d -> %(channels)d channels, %(images)d images of "
           "%(side)dx%(side)d pixels.\n" % CONVOLUTION)
     line = "%-40s %8s %8s %8s"
     print(line % ("", "images/s", "GFLOP/s", "share"))
     for name in names:
         print(line % ("the convolution alone, %s" % name, "", "%.0f" % best[name], "100 %"))
-    rows = [("training", name, options["batch_size"], TRAINING * image) for name in names]
+    rows = [("training", name, recipe.batch_size, TRAINING * image) for name in names]
     rows += [("answering", "float32", IMAGES_A_RUN, image)]
     for (name, kind, count, cost), spent in zip(rows, seconds[len(names):]):
         reached = count * cost / spent
@@ -173,8 +172,7 @@ def main(arguments=None):
         print("\nwhere the time of a training step in %s goes, over all threads:" % chosen)
         print("\n".join(shares(kinds)))
         print("\nwrote %s" % given.timeline)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    console.run(main)

@@ -3,12 +3,12 @@ import os
 
 import numpy as np
 
-from ex03_cifar import checkpoint
 from ex03_cifar.network import architecture, network
-from ex03_cifar.tf1 import start_session, tf
+from support import checkpoint
+from support.console import REPOSITORY, command
+from support.tf1 import tf
 
-RELEASE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
-                       "checkpoints", "cifar10")
+RELEASE = os.path.join(REPOSITORY, "checkpoints", "cifar10")
 IMAGES_A_RUN = 1000  # bounds the memory that a long list of pictures takes
 SURE = 0.95  # the probability from which a second look is spared
 
@@ -22,7 +22,8 @@ class Classifier:
         Raises:
             checkpoint.CheckpointError: it is missing, damaged or not this network's.
         """
-        checkpoint.load(folder, self._restore)
+        checkpoint.load(folder, self._restore,
+                        maker=command("python -m ex03_cifar.train", folder, RELEASE))
 
     def _restore(self, prefix):
         shapes = tf.train.NewCheckpointReader(prefix).get_variable_to_shape_map()
@@ -33,7 +34,7 @@ class Classifier:
             temperature = temperature_variable()
             self.mean_logits = tf.placeholder(tf.float32, [None, 10], "mean_logits")
             self.answer = tf.nn.softmax(self.mean_logits / temperature)
-            self.session = start_session(graph)
+            self.session = tf.Session(graph=graph)
             tf.train.Saver().restore(self.session, prefix)
 
     def probabilities(self, views, counts):
@@ -45,9 +46,9 @@ class Classifier:
         """
         return self.average(self.view_logits(views), counts)
 
-    def view_logits(self, views):
-        """Return the logits float32 [V,10] of views uint8 [V,32,32,3]."""
-        return run_in_parts(self.session, self.logits, self.images, views)
+    def view_logits(self, views, done=None):
+        """Return the logits float32 [V,10] of views uint8 [V,32,32,3]; see `run_in_parts`."""
+        return run_in_parts(self.session, self.logits, self.images, views, done)
 
     def average(self, logits, counts):
         """Return the probabilities float32 [N,10] of N pictures from their views' logits."""
@@ -86,10 +87,18 @@ def temperature_variable():
     return tf.get_variable("temperature", [], initializer=tf.ones_initializer(), trainable=False)
 
 
-def run_in_parts(session, logits, images, views):
-    """Return `logits` float32 [N,10] for `views` uint8 [N,32,32,3], IMAGES_A_RUN at a time."""
-    parts = [session.run(logits, {images: views[start:start + IMAGES_A_RUN]})
-             for start in range(0, len(views), IMAGES_A_RUN)]
+def run_in_parts(session, logits, images, views, done=None):
+    """Return `logits` float32 [N,10] for `views` uint8 [N,32,32,3], IMAGES_A_RUN at a time.
+
+    Args:
+        done: called with the number of views after each part, for a bar.
+    """
+    parts = []
+    for start in range(0, len(views), IMAGES_A_RUN):
+        part = views[start:start + IMAGES_A_RUN]
+        parts.append(session.run(logits, {images: part}))
+        if done:
+            done(len(part))
     return np.concatenate(parts)
 
 
@@ -97,19 +106,3 @@ def mean_by_picture(logits, counts):
     """Average the logits [sum of counts,10] of each picture's views -> [N,10]."""
     starts = np.cumsum(counts) - counts
     return np.add.reduceat(logits, starts, axis=0) / np.reshape(counts, [-1, 1]).astype(np.float32)
-
-
-def fit_temperature(logits, labels):
-    """Return the temperature with the least cross-entropy (Guo et al. 2017, arXiv 1706.04599).
-
-    Args:
-        logits: float [N,10], averaged over views, of pictures that were not trained on.
-        labels: int [N].
-    """
-    def cross_entropy(temperature):
-        scaled = logits.astype(np.float64) / temperature
-        scaled -= scaled.max(axis=1, keepdims=True)
-        return np.mean(np.log(np.exp(scaled).sum(axis=1)) - scaled[np.arange(len(labels)), labels])
-
-    candidates = np.exp(np.linspace(np.log(0.05), np.log(5), 461))  # steps of one per cent
-    return float(min(candidates, key=cross_entropy))

@@ -2,9 +2,13 @@
 
 The data set is Krizhevsky's (https://www.cs.toronto.edu/~kriz/cifar.html).
 """
+import contextlib
 import os
+import sys
 
 import numpy as np
+
+from support.console import UserError, reason
 
 CLASSES = ("Avion", "Automobile", "Oiseau", "Chat", "Cerf",
            "Chien", "Grenouille", "Cheval", "Bateau", "Camion")
@@ -15,8 +19,8 @@ IMAGES_A_FILE = 10000
 RECORD_BYTES = 1 + 3 * 32 * 32  # one label, then the red, the green and the blue plane
 
 
-class DatasetError(Exception):
-    """The data set is missing or damaged; the message is for the person at the keyboard."""
+class DatasetError(UserError):
+    """The data set is missing or damaged."""
 
 
 def default_folder():
@@ -67,7 +71,7 @@ def read_batch(path, count=IMAGES_A_FILE):
     try:
         records = np.fromfile(path, np.uint8)
     except OSError as error:
-        raise DatasetError("CIFAR-10 batch %s cannot be read: %s." % (path, error.strerror or error))
+        raise DatasetError("CIFAR-10 batch %s cannot be read: %s." % (path, reason(error)))
     if records.size != count * RECORD_BYTES:
         raise DatasetError("CIFAR-10 batch %s has %d bytes, not the %d of %d images: "
                            "replace the file." % (path, records.size, count * RECORD_BYTES, count))
@@ -92,9 +96,10 @@ def _load(folder, files, keras_split):
 
 def _download(keras_split):
     """Return the training (0) or test (1) split as `keras.datasets` downloads and caches it."""
-    from ex03_cifar.tf1 import tf
+    from support.tf1 import tf
     try:
-        images, labels = tf.keras.datasets.cifar10.load_data()[keras_split]
+        with contextlib.redirect_stdout(sys.stderr):  # where Keras may talk while it downloads
+            images, labels = tf.keras.datasets.cifar10.load_data()[keras_split]
     except Exception as error:  # Keras lets the errors of urllib, tarfile and pickle through
         raise DatasetError(
             "CIFAR-10 is not in %s and cannot be downloaded (%s): unpack cifar-10-binary.tar.gz "

@@ -1,4 +1,4 @@
-"""Draw what decided an answer: the picture beside its Grad-CAM map.
+"""What decided an answer: a Grad-CAM map of a picture.
 
 Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391) weights the channels of the last convolution
 by the mean gradient of the class's logit and keeps what speaks for the class.
@@ -6,10 +6,8 @@ by the mean gradient of the class's logit and keeps what speaks for the class.
 import numpy as np
 from PIL import Image
 
-from ex03_cifar.dataset import CLASSES
-from ex03_cifar.figures import plt, save_figure
-from ex03_cifar.tf1 import tf
 from ex03_cifar.views import SIDE, squashed
+from support.tf1 import tf
 
 SCALES = 0.8, 0.6, 0.4  # of the shorter side, the sides of the windows that are looked through
 MOST_STEPS = 15  # of the windows along one side, for pictures that are all length
@@ -72,42 +70,3 @@ def _maps(classifier, views, number):
         heat = tf.nn.relu(tf.reduce_sum(weights * features, axis=3))
     maps = classifier.session.run(heat, {classifier.images: views})
     return maps, classifier.probabilities(views, np.ones(len(views), int))[:, number]
-
-
-def draw_explanation(classifier, picture, probabilities, path):
-    """Draw the picture, the map of its best class and the best classes into the PNG `path`.
-
-    Args:
-        probabilities: float [10], the answer that is explained.
-    Raises:
-        OSError: the file cannot be written; one that was there is untouched.
-    """
-    best = np.argsort(-probabilities)[:5]
-    heat = grad_cam(classifier, picture, int(best[0]))
-    width = min(9, max(2.5, 4 * picture.width / picture.height))  # inches, the pictures are 4 high
-    figure, (left, middle, right) = plt.subplots(
-        1, 3, figsize=(2 * width + 3.6, 4.5), constrained_layout=True,
-        gridspec_kw={"width_ratios": [width, width, 3]})
-    left.imshow(picture)
-    left.set_title("L'image\n")
-    middle.imshow(picture.convert("L"), cmap="gray", vmin=0, vmax=255)
-    middle.imshow(heat, cmap="inferno", alpha=0.15 + 0.6 * heat, vmin=0, vmax=1)
-    middle.set_title("Ce qui parle pour « %s »\n(Grad-CAM)" % CLASSES[best[0]])
-    for axes in (left, middle):
-        axes.set_axis_off()
-    _draw_bars(right, best, probabilities)
-    save_figure(figure, path)
-
-
-def _draw_bars(axes, best, probabilities):
-    """Draw the probabilities of the classes `best`, the most probable on top."""
-    places = np.arange(len(best))[::-1]
-    axes.barh(places, 100 * probabilities[best], height=0.6,
-              color=["tab:orange"] + ["tab:gray"] * (len(best) - 1))
-    for place, number in zip(places, best):
-        percentage = ("%.1f %%" % (100 * probabilities[number])).replace(".", ",")
-        axes.text(100 * probabilities[number] + 3, place, percentage, va="center")
-    axes.set(title="Prédiction: %s" % CLASSES[best[0]], xlim=(0, 145), xticks=[], yticks=places,
-             yticklabels=[CLASSES[number] for number in best])
-    for edge in ("top", "right", "bottom"):
-        axes.spines[edge].set_visible(False)

@@ -7,7 +7,7 @@ nothing.
 """
 import numpy as np
 
-from ex03_cifar.tf1 import tf
+from support.tf1 import tf
 
 MEAN = (125.3, 123.0, 113.9)  # of each channel over the training set, in pixel values
 DEVIATION = (63.0, 62.1, 66.7)
@@ -16,7 +16,7 @@ WHITENING_SIZE = 2  # pixels, the side of the patches that the first convolution
 LOGIT_SCALE = 1 / 9  # keeps the untrained network's answers mild
 
 
-def network(images, widths, convolutions, training, first_kernel=None, precision=tf.float32):
+def network(images, widths, convolutions, training, first_kernel=None, precision="float32"):
     """Build the network in the current graph; call it again to share the same variables.
 
     Args:
@@ -26,7 +26,7 @@ def network(images, widths, convolutions, training, first_kernel=None, precision
         training: whether batch normalisation uses (and records) the statistics of the batch.
         first_kernel: float32 [2,2,3,24], what the first layer's kernel is initialised with
             (`whitening_kernel`); may be left out where a checkpoint is restored.
-        precision: the type that the blocks compute in; variables are float32 in any case.
+        precision: what the blocks compute in, "float32" or "bfloat16"; variables are float32.
     Returns:
         logits float32 [N,10].
     Raises:
@@ -36,7 +36,7 @@ def network(images, widths, convolutions, training, first_kernel=None, precision
         raise TypeError("the network takes raw uint8 pixels, not %s" % images.dtype.name)
     with tf.variable_scope("network", reuse=tf.AUTO_REUSE):
         x = normalise(images)
-        x = tf.cast(whitening(x, training, first_kernel), precision)
+        x = tf.cast(whitening(x, training, first_kernel), tf.as_dtype(precision))
         for number, filters in enumerate(widths, 1):
             x = block(x, filters, convolutions, training, "block%d" % number)
         x = tf.reduce_max(x, axis=[1, 2], name="global_max_pooling")
@@ -92,17 +92,17 @@ def head(features):
         kernel_initializer=tf.variance_scaling_initializer(1.0, distribution="uniform"))
 
 
-def partial_identity(shape, dtype=tf.float32, partition_info=None):
-    """Initialise a kernel [h,w,C,F]: its first filters hand their input on, the rest is random.
+def partial_identity(shape, dtype=None, partition_info=None):
+    """Initialise a kernel float32 [h,w,C,F]: its first filters hand their input on.
 
-    The signal then reaches the head from the first step on (Jordan 2024, arXiv 2404.00498).
+    The rest is random. The signal then reaches the head from the first step on (Jordan 2024, arXiv 2404.00498).
     """
     height, width, channels, filters = [int(size) for size in shape]
-    random = tf.variance_scaling_initializer(1 / 3, distribution="uniform")(shape, dtype)
+    random = tf.variance_scaling_initializer(1 / 3, distribution="uniform")(shape, tf.float32)
     handed_on = min(channels, filters)
     identity = np.zeros((height, width, channels, handed_on))
     identity[height // 2, width // 2, range(handed_on), range(handed_on)] = 1
-    return tf.concat([tf.constant(identity, dtype), random[..., handed_on:]], axis=-1)
+    return tf.concat([tf.constant(identity, tf.float32), random[..., handed_on:]], axis=-1)
 
 
 def whitening_kernel(images, epsilon=5e-4):

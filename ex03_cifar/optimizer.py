@@ -1,5 +1,5 @@
 """Muon: momentum whose steps are made orthogonal, as a `tf.train.Optimizer`."""
-from ex03_cifar.tf1 import tf
+from support.tf1 import tf
 
 
 class MuonOptimizer(tf.train.Optimizer):

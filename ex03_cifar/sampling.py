@@ -10,51 +10,41 @@ from collections import namedtuple
 import numpy as np
 
 from ex03_cifar.recipes import epoch_sizes
-from ex03_cifar.tf1 import tf
 
+# What a run remembers of its images; saved with its state, so that it goes on with the same.
+# losses: float32 [N], each image's cross-entropy when it was trained on last
+# order: int32 [N], the images' indices, those of the current epoch first
+# mirrored: bool [N], whether the image is mirrored in the current epoch
 Samples = namedtuple("Samples", "losses order mirrored")
 
 
-def sample_variables(count):
-    """Return what a run must remember of its `count` images, as variables of the current graph.
+def new_samples(count):
+    """Return the `Samples` of `count` images at the beginning of a run.
 
-    They are saved with its state, so that it goes on with the same images after a stop.
-
-    Returns:
-        losses: float32 [count], each image's cross-entropy when it was trained on last; at first
-            more than any loss, so that an image that was never seen counts as the hardest.
-        order: int32 [count], the images' indices, those of the current epoch first.
-        mirrored: bool [count], whether the image is mirrored in the current epoch.
+    The losses are more than any loss, so that an image that was never seen counts as the hardest.
     """
-    def variable(name, kind, value):
-        return tf.get_variable("samples/" + name, [count], kind, tf.constant_initializer(value),
-                               trainable=False)
-
-    return Samples(variable("losses", tf.float32, np.finfo(np.float32).max),
-                   variable("order", tf.int32, 0), variable("mirrored", tf.bool, False))
+    return Samples(np.full(count, np.finfo(np.float32).max, np.float32),
+                   np.zeros(count, np.int32), np.zeros(count, bool))
 
 
-def begin_epoch(session, samples, options, epoch):
-    """Choose the images of an epoch by the losses so far, and turn those of them round.
+def begin_epoch(samples, recipe, epoch):
+    """Choose the images of an epoch by the losses so far, and turn those of them round, in place.
 
     An image is mirrored every other time that it is seen: so it is seen both ways in any two
     times, where a coin thrown each time shows half of the images the same way twice (Jordan 2024,
     alternating flip, arXiv 2404.00498).
     """
-    losses, mirrored = session.run([samples.losses, samples.mirrored])
-    rng = np.random.RandomState([options["seed"], epoch])
+    losses, order, mirrored = samples
+    rng = np.random.RandomState([recipe.seed, epoch])
     if epoch == 0:
-        mirrored = rng.rand(len(losses)) < 0.5
-    size = epoch_sizes(options)[epoch]
+        mirrored[:] = rng.rand(len(losses)) < 0.5
+    size = epoch_sizes(recipe)[epoch]
     if size < len(losses):
-        _, _, others = options["harder"]
-        order = harder(losses, rng, size, int(others * len(losses)))
+        order[:] = harder(losses, rng, size, int(recipe.selection.others * len(losses)))
     else:
-        order = rng.permutation(len(losses))
-    seen = order[:size - size % options["batch_size"]]
+        order[:] = rng.permutation(len(losses))
+    seen = order[:size - size % recipe.batch_size]
     mirrored[seen] = ~mirrored[seen]
-    samples.order.load(order, session)
-    samples.mirrored.load(mirrored, session)
 
 
 def harder(losses, rng, size, others):

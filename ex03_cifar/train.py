@@ -1,153 +1,167 @@
 """Train the CIFAR-10 network: python -m ex03_cifar.train
 
-About 94 % on the test set in 18 minutes on two cores of an AMD EPYC (Zen 4); the README has the
-figures. Where an earlier run with the same options stopped, the same command goes on from there.
+About 94 % on the test set; docs/measurements.md has the figures. Where an earlier run with the
+same options was stopped, the same command goes on from there.
 """
-import argparse
-import os
-import sys
+import dataclasses
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from tqdm import tqdm
 
-from ex03_cifar import augment, dataset, sampling
-from ex03_cifar.figures import IMAGES, draw_curves, png_path
+from ex03_cifar import dataset, options, sampling
+from ex03_cifar.augment import training_batch
+from ex03_cifar.calibration import fit_temperature
+from ex03_cifar.classifier import mean_by_picture, run_in_parts
 from ex03_cifar.graph import build
 from ex03_cifar.network import whitening_kernel
-from ex03_cifar.recipes import RECIPES, epoch_sizes, epoch_steps, recipe, stages
-from ex03_cifar.checkpoint import CheckpointError, save as save_checkpoint
-from ex03_cifar.classifier import RELEASE, fit_temperature, mean_by_picture, run_in_parts
-from ex03_cifar.state import RunState, StopRequest
-from ex03_cifar.tf1 import start_session, tf
+from ex03_cifar.recipes import epoch_sizes, epoch_steps, training_stages
 from ex03_cifar.views import cifar_views
+from support import checkpoint, console, figures
+from support.console import Stopped, UserError, say
+from support.run_state import RunState, Saved, StopRequest
+from support.tf1 import tf
 
 WHITENING_IMAGES = 5000
-CURVES = os.path.join(IMAGES, "ex03_training.png")
 
 
-class TrainingError(Exception):
-    """Training cannot go on; the message is for the person at the keyboard."""
+def main(arguments=None):
+    """Run the command line."""
+    recipe, run = options.parse(arguments)
+    history = train(recipe, run)
+    draw_history(history, recipe, run.curves)
+    say("Released %s, drew %s." % (run.checkpoint_dir, run.curves))
 
 
-class Stopped(Exception):
-    """Training was asked to stop and its state is saved; the message says where."""
-
-
-def augmented(images, mirrored, options, progress, rng):
-    """Return a batch as a training step sees it, uint8 [N,S,S,3].
-
-    Args:
-        images: uint8 [N,32,32,3].
-        mirrored: bool [N], whether each image is to be mirrored.
-        progress: the share of the run that is over.
-        rng: draws all that is random.
-    """
-    images = augment.mirror(augment.shift(images, rng, options["shift"]), mirrored)
-    if options["cutout"]:
-        images = augment.cutout(images, rng, options["cutout"])
-    for side, largest, end in options["parts"]:
-        if progress < end:
-            return augment.small_parts(images, rng, side, largest)
-    return images
-
-
-def train(options, checkpoint_dir=RELEASE, data_dir=None, logdir=None, fresh=False,
-          save_every=120):
+def train(recipe, run):
     """Train, or go on training, and release the weights; return the history, a list of dicts.
 
     Args:
-        options: the hyper-parameters, a dict with the keys of a recipe in `recipes.RECIPES`.
-        checkpoint_dir: where the released weights go, and the training state below it.
-        data_dir: the folder with the binary batches; by default `dataset.default_folder()`.
-        logdir: where TensorBoard's events go, if anywhere.
-        fresh: whether to forget the state of an earlier run.
-        save_every: seconds of work that are at risk, the time between two saved states.
+        recipe: a `recipes.Recipe`.
+        run: where it reads and writes, as `options.parse` returns it.
     Raises:
-        dataset.DatasetError, CheckpointError, TrainingError.
         Stopped: on Ctrl-C or SIGTERM, after the state was saved.
+        UserError: the data, the state or the weights cannot be read or written.
     """
-    state = RunState(checkpoint_dir)
-    images, labels = [whole[:options["images"]] for whole in dataset.load_train(data_dir)]
-    steps = count_steps(options)
-    run = {"options": options, "data": zlib.crc32(labels, zlib.crc32(images)),
-           "history": [], "sums": [0, 0, 0]}
-    (images, labels), held_out = dataset.hold_out(images, labels, options["validation"])
+    state = RunState(run.checkpoint_dir)
+    images, labels = [whole[:recipe.images] for whole in dataset.load_train(run.data_dir)]
+    settings = dict(dataclasses.asdict(recipe), data=zlib.crc32(labels, zlib.crc32(images)))
+    (images, labels), held_out = dataset.hold_out(images, labels, recipe.validation)
+    ends = np.cumsum(epoch_steps(recipe)).tolist()
     with tf.Graph().as_default() as graph:
-        model = build(options, steps, len(images), whitening_kernel(images[:WHITENING_IMAGES]))
-    with start_session(graph) as session:
-        if fresh:
+        model = build(recipe, ends[-1], whitening_kernel(images[:WHITENING_IMAGES]))
+    with tf.Session(graph=graph) as session:
+        if run.fresh:
             state.clear()
-        start = resume_or_initialise(session, model, state, run, steps)
-        if start < steps:
-            say("Training on %d images, %d held out, %d steps; at the end the weights in %s are "
-                "replaced." % (len(images), len(held_out[0]), steps - start, checkpoint_dir))
-        writer = open_summaries(logdir, graph)
-        bar = tqdm(total=steps * options["batch_size"], initial=start * options["batch_size"],
-                   unit="image", unit_scale=True, dynamic_ncols=True,
-                   mininterval=0.5 if sys.stderr.isatty() else 30)
+        saved = state.resume(session, model.state_saver, settings, say)
+        if saved is None:
+            session.run(model.initialise)
+            saved = Saved(0, {"history": [], "sums": [0, 0, 0]},
+                          sampling.new_samples(len(images))._asdict())
+        start, notes, samples = saved.step, saved.notes, sampling.Samples(**saved.arrays)
+        announce(start, ends[-1], notes, len(images), len(held_out[0]), run, state)
+        writer = open_summaries(run.logdir, graph)
+        bar = console.progress(ends[-1] * recipe.batch_size, "image", start * recipe.batch_size,
+                               always=True)
         with bar, StopRequest() as stop:
-            began = saved = time.monotonic()
-            for step, epoch, last, feed in batches(session, model, images, labels, options, start):
-                train_step(session, model, run, step, state, feed)
-                show_progress(bar, run, epoch)
-                if last:
-                    rate = (step + 1 - start) * options["batch_size"] / (time.monotonic() - began)
-                    end_epoch(session, model, run, epoch, held_out, rate, writer)
-                stopping = stop.requested
-                if stopping or step + 1 == steps or time.monotonic() - saved > save_every:
-                    state.save(session, model.state_saver, step + 1, run)
-                    saved = time.monotonic()
+            began = kept = time.monotonic()
+            for step, epoch, indices, batch in batches(images, samples, recipe, ends, start):
+                train_step(session, model, notes, step, samples, indices, batch, labels[indices])
+                show_progress(bar, notes, epoch, recipe.batch_size)
+                if step + 1 == ends[epoch]:
+                    rate = (step + 1 - start) * recipe.batch_size / (time.monotonic() - began)
+                    end_epoch(session, model, notes, held_out, rate)
+                    writer = summarise(writer, notes["history"], session.run(model.learning_rate))
+                stopping = stop.requested and step + 1 < ends[-1]
+                if stopping or step + 1 == ends[-1] or time.monotonic() - kept > run.save_every:
+                    state.save(session, model.state_saver,
+                               Saved(step + 1, notes, samples._asdict()), settings)
+                    kept = time.monotonic()
                 if stopping:
                     raise Stopped("Stopped after step %d, saved in %s: the same command, without "
                                   "--fresh, goes on from there." % (step + 1, state.folder))
-        release(session, model, checkpoint_dir, held_out)
-    return run["history"]
+            release(session, model, run.checkpoint_dir, held_out)
+            state.clear()
+    return notes["history"]
 
 
-def batches(session, model, images, labels, options, start):
-    """Yield (step, epoch, whether it is the epoch's last step, feed) from the step `start` on.
+def announce(start, steps, notes, images, held_out, run, state):
+    """Print what the run is about to do."""
+    if start:
+        say("Going on from step %d (epoch %d), saved in %s."
+            % (start, len(notes["history"]) + 1, state.folder))
+    say("Training on %d images, %d held out, %d steps; at the end the weights in %s are "
+        "replaced." % (images, held_out, steps - start, run.checkpoint_dir))
+
+
+def batches(images, samples, recipe, ends, start):
+    """Yield (step, epoch, indices int32 [N], batch uint8 [N,S,S,3]) from the step `start` on.
 
     While a step is trained, the next batch is made, except over the end of an epoch: which images
     come then depends on the losses. What is random in a batch depends on the seed and the step
     alone, so that a run that is resumed needs no memory of the batches before.
+
+    Args:
+        ends: a list of ints, the step after the last one of each epoch.
     """
-    lengths = epoch_steps(options)
-    ends = np.cumsum(lengths)
-    size = options["batch_size"]
+    size = recipe.batch_size
     with ThreadPoolExecutor(1) as pool:
-        for epoch in range(int(np.searchsorted(ends, start, side="right")), len(lengths)):
-            first = int(ends[epoch]) - lengths[epoch]
-            begin = max(start, first)
-            if begin == first:
-                sampling.begin_epoch(session, model.samples, options, epoch)
-            order, mirrored = session.run([model.samples.order, model.samples.mirrored])
+        for epoch in range(int(np.searchsorted(ends, start, side="right")), len(ends)):
+            first = ends[epoch - 1] if epoch else 0
+            if start <= first:
+                sampling.begin_epoch(samples, recipe, epoch)
 
             def make(step):
-                chosen = order[(step - first) * size:(step - first + 1) * size]
-                rng = np.random.RandomState([options["seed"], epoch, step])
-                batch = augmented(images[chosen], mirrored[chosen], options, step / ends[-1], rng)
-                return {model.images: batch, model.labels: labels[chosen], model.indices: chosen}
+                indices = samples.order[(step - first) * size:(step - first + 1) * size].copy()
+                rng = np.random.RandomState([recipe.seed, epoch, step])
+                return indices, training_batch(images[indices], samples.mirrored[indices], recipe,
+                                               step / ends[-1], rng)
 
-            coming = pool.submit(make, begin)
-            for step in range(begin, ends[epoch]):
-                feed = coming.result()
-                last = step + 1 == ends[epoch]
-                coming = None if last else pool.submit(make, step + 1)
-                yield step, epoch, last, feed
+            coming = pool.submit(make, max(start, first))
+            for step in range(max(start, first), ends[epoch]):
+                indices, batch = coming.result()
+                if step + 1 < ends[epoch]:
+                    coming = pool.submit(make, step + 1)
+                yield step, epoch, indices, batch
 
 
-def count_steps(options):
-    """Return how many steps a run has, or raise TrainingError where an epoch has none."""
-    lengths = epoch_steps(options)
-    if min(lengths) < 1:
-        raise TrainingError(
-            "Of %d images %d are held out, and what an epoch sees of the rest is less than a batch "
-            "of %d: give more --images, or less --validation or --batch-size."
-            % (options["images"], options["validation"], options["batch_size"]))
-    return sum(lengths)
+def train_step(session, model, notes, step, samples, indices, batch, labels):
+    """Train one step on a batch, keep its losses, and add to the sums of the epoch."""
+    healthy, losses, loss, correct = session.run(
+        [model.train, model.losses, model.loss, model.correct],
+        {model.images: batch, model.labels: labels})
+    if not healthy:
+        raise UserError(
+            "The loss or a weight is no finite number any more after step %d (loss %s): start "
+            "over with --fresh and a smaller --learning-rate." % (step + 1, loss))
+    samples.losses[indices] = losses
+    sums = notes["sums"]
+    notes["sums"] = [sums[0] + float(loss) * len(labels), sums[1] + int(correct),
+                     sums[2] + len(labels)]
+
+
+def show_progress(bar, notes, epoch, batch_size):
+    """Move the bar on by a batch, with the epoch's loss and accuracy so far."""
+    loss, correct, seen = notes["sums"]
+    bar.set_postfix_str("epoch %d, loss %.3f, accuracy %.1f %%"
+                        % (epoch + 1, loss / seen, 100 * correct / seen), refresh=False)
+    bar.update(batch_size)
+
+
+def end_epoch(session, model, notes, held_out, rate):
+    """Validate, print the epoch's line with the mean `rate` so far, keep it in the history."""
+    loss, correct, seen = notes["sums"]
+    line = {"loss": loss / seen, "accuracy": correct / seen}
+    notes["history"].append(line)
+    notes["sums"] = [0, 0, 0]
+    text = "epoch %2d  training loss %.4f  training accuracy %.2f %%" % (
+        len(notes["history"]), line["loss"], 100 * line["accuracy"])
+    if len(held_out[0]):
+        answers = run_in_parts(session, model.logits, model.images, held_out[0]).argmax(axis=1)
+        line["validation"] = float(np.mean(answers == held_out[1]))
+        text += "  validation accuracy %.2f %%" % (100 * line["validation"])
+    say("%s  (%.0f images/s so far)" % (text, rate))
 
 
 def open_summaries(logdir, graph):
@@ -155,85 +169,25 @@ def open_summaries(logdir, graph):
     try:
         return tf.summary.FileWriter(logdir, graph) if logdir else None
     except (OSError, tf.errors.OpError) as error:
-        raise TrainingError("--logdir %s cannot be written: %s" % (logdir, error))
+        raise UserError("--logdir %s cannot be written: %s." % (logdir, console.reason(error)))
 
 
-def resume_or_initialise(session, model, state, run, steps):
-    """Bring the variables and `run` to where the saved run was; return the step to go on at."""
-    def check(saved):
-        differing = ["%s %s, now %s" % (name, saved["options"].get(name), value)
-                     for name, value in sorted(run["options"].items())
-                     if saved["options"].get(name) != value]
-        if saved["data"] != run["data"] and not differing:
-            differing = ["another data set"]
-        if differing:
-            raise TrainingError(
-                "%s holds a run with other options (%s): give the same, or --fresh to start over."
-                % (state.folder, "; ".join(differing)))
+def summarise(writer, history, learning_rate):
+    """Write the last epoch for TensorBoard; return the writer, or None once it cannot write.
 
-    saved, refusals = state.restore(session, model.state_saver, check)
-    for refusal in refusals:
-        say("Passed over: %s" % refusal)
-    if saved is None:
-        session.run(model.initialise)
-        return 0
-    run.update(saved)
-    step = int(session.run(model.step))
-    if step == steps:
-        say("This run has finished: its weights are released again. --fresh trains anew.")
-    else:
-        say("Going on from step %d (epoch %d), saved in %s."
-            % (step, len(run["history"]) + 1, state.folder))
-    return step
-
-
-def train_step(session, model, run, step, state, feed):
-    """Train one step on a batch and add its loss and accuracy to the sums of the epoch."""
-    healthy, loss, correct = session.run([model.train, model.loss, model.correct], feed)
-    count = len(feed[model.labels])
-    if not healthy:
-        kept = state.steps()
-        raise TrainingError(
-            "The loss or a weight is no finite number any more after step %d (loss %s): start "
-            "over with --fresh and a smaller --learning-rate. %s" % (
-                step + 1, loss,
-                "The state of step %d is kept." % kept[0] if kept else "No state was saved."))
-    run["sums"] = [run["sums"][0] + float(loss) * count,
-                   run["sums"][1] + int(correct), run["sums"][2] + count]
-
-
-def show_progress(bar, run, epoch):
-    """Move the bar on by a batch, with the epoch's loss and accuracy so far."""
-    loss, correct, seen = run["sums"]
-    bar.set_postfix_str("epoch %d, loss %.3f, accuracy %.1f %%"
-                        % (epoch + 1, loss / seen, 100 * correct / seen), refresh=False)
-    bar.update(run["options"]["batch_size"])
-
-
-def end_epoch(session, model, run, epoch, held_out, rate, writer):
-    """Validate, print the epoch's line with the mean `rate` so far, keep it in the history."""
-    loss, correct, seen = run["sums"]
-    line = {"loss": loss / seen, "accuracy": correct / seen}
-    text = "epoch %2d  training loss %.4f  training accuracy %.2f %%" % (
-        epoch + 1, line["loss"], 100 * line["accuracy"])
-    if len(held_out[0]):
-        answers = run_in_parts(session, model.logits, model.images, held_out[0]).argmax(axis=1)
-        line["validation"] = float(np.mean(answers == held_out[1]))
-        text += "  validation accuracy %.2f %%" % (100 * line["validation"])
-    say("%s  (%.0f images/s so far)" % (text, rate))
-    run["history"].append(line)
-    run["sums"] = [0, 0, 0]
-    if writer:
-        scalars = dict(line, learning_rate=float(session.run(model.learning_rate)))
-        values = [tf.Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
-        writer.add_summary(tf.Summary(value=values), epoch + 1)
+    Losing TensorBoard must not lose the training.
+    """
+    if writer is None:
+        return None
+    scalars = dict(history[-1], learning_rate=float(learning_rate))
+    values = [tf.Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
+    try:
+        writer.add_summary(tf.Summary(value=values), len(history))
         writer.flush()
-
-
-def say(text):
-    """Print a line above the bar, at once even where stdout is a file or a pipe."""
-    with tqdm.external_write_mode():
-        print(text, flush=True)
+    except (OSError, RuntimeError, tf.errors.OpError) as error:
+        console.complain("nothing more is written for TensorBoard: %s." % console.reason(error))
+        return None
+    return writer
 
 
 def release(session, model, folder, held_out):
@@ -244,111 +198,22 @@ def release(session, model, folder, held_out):
         logits = run_in_parts(session, model.logits, model.images, views.reshape(-1, 32, 32, 3))
         logits = mean_by_picture(logits, np.full(len(images), views.shape[1]))
         model.temperature.load(fit_temperature(logits, labels), session)
-    save_checkpoint(folder, session, model.release_saver)
+    checkpoint.save(folder, session, model.release_saver)
 
 
-def parse(arguments):
-    """Return the command line's options as an `argparse.Namespace`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m ex03_cifar.train",
-        description="Train the CIFAR-10 network and release its weights. A run that was stopped "
-                    "is continued by the same command.")
-    parser.add_argument("--recipe", choices=sorted(RECIPES), default="fast",
-                        help="the named block of hyper-parameters in ex03_cifar/recipes.py "
-                             "(default: %(default)s); the next options change single ones")
-    for name, kind, text in (
-            ("epochs", whole_number(1), "passes over the images, later ones over the harder part"),
-            ("batch-size", whole_number(1), "images in a step"),
-            ("learning-rate", number, "of Muon, for the kernels"),
-            ("images", whole_number(1, 50000), "training images to use, fewer for a trial"),
-            ("validation", whole_number(0), "images held out of these; 0 for none"),
-            ("seed", whole_number(0, 2 ** 32 - 1), "of every random number")):
-        parser.add_argument("--" + name, type=kind, help="%s (%s)" % (text, in_recipes(name)))
-    parser.add_argument("--widths", type=whole_number(1), nargs=3, metavar="FILTERS",
-                        help="of the blocks (%s)" % in_recipes("widths"))
-    parser.add_argument("--precision", choices=("float32", "bfloat16"),
-                        help="of the computation; the weights are float32 (%s where the processor "
-                             "has it)" % in_recipes("precision"))
-    parser.add_argument("--save-every", type=number, default=120, metavar="SECONDS",
-                        help="the time between two saved states (default: %(default)s)")
-    parser.add_argument("--checkpoint-dir", metavar="DIR", type=os.path.abspath, default=RELEASE,
-                        help="for the released weights and, below it, the training state "
-                             "(default: %(default)s)")
-    parser.add_argument("--data-dir", metavar="DIR", default=dataset.default_folder(),
-                        help="the CIFAR-10 binary version (default: %(default)s; where that is "
-                             "missing Keras downloads its own copy)")
-    parser.add_argument("--logdir", metavar="DIR", help="for TensorBoard (default: none)")
-    parser.add_argument("--curves", metavar="PNG", type=png_path, default=CURVES,
-                        help="the picture of the training curves (default: %(default)s)")
-    parser.add_argument("--fresh", action="store_true", help="forget an earlier run's state")
-    return parser.parse_args(arguments)
-
-
-def in_recipes(name):
-    """Return the text of what the recipes have for an option: "fast 19, best 33"."""
-    values = [(block, RECIPES[block][name.replace("-", "_")]) for block in ("fast", "best")]
-    if values[0][1] == values[1][1]:
-        return "default: %s" % values[0][1]
-    return ", ".join("%s %s" % pair for pair in values)
-
-
-def whole_number(smallest, largest=None):
-    """Return an argparse type: an int from `smallest` to `largest`."""
-    def convert(text):
-        if not (text.isdigit() and smallest <= int(text)
-                and (largest is None or int(text) <= largest)):
-            raise argparse.ArgumentTypeError("%r is no whole number from %d %s" % (
-                text, smallest, "up" if largest is None else "to %d" % largest))
-        return int(text)
-    return convert
-
-
-def number(text):
-    """An argparse type: a finite float that is not negative."""
-    try:
-        if 0 <= float(text) < float("inf"):
-            return float(text)
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError("%r is no number from 0 up" % text)
-
-
-def epochs_of_stages(options):
-    """Return (stages, harder), as `draw_curves` takes them, of a recipe's hyper-parameters."""
-    sizes = epoch_sizes(options)
+def draw_history(history, recipe, path):
+    """Draw the training curves, with the stages of the run marked, into the PNG `path`."""
+    sizes = epoch_sizes(recipe)
     ends = np.cumsum([0] + sizes)
 
     def epochs(share):
         return float(np.interp(share * ends[-1], ends, range(len(ends))))
-    in_epochs = [(side, epochs(begin), epochs(end))
-                 for side, _, begin, end in stages(options["parts"])]
-    return in_epochs, sizes.count(sizes[0])
-
-
-def main(arguments=None):
-    """Run the command line; return the exit code."""
-    given = parse(arguments)
-    options = recipe(given.recipe)
-    options.update((name, value) for name, value in vars(given).items()
-                   if name in options and value is not None)
-    try:
-        os.makedirs(os.path.dirname(given.curves), exist_ok=True)
-        history = train(options, given.checkpoint_dir, given.data_dir, given.logdir, given.fresh,
-                        given.save_every)
-        draw_curves(history, given.curves, *epochs_of_stages(options))
-    except (dataset.DatasetError, CheckpointError, TrainingError) as error:
-        sys.exit("error: %s" % error)
-    except OSError as error:
-        sys.exit("error: %s cannot be written: %s." % (given.curves, error.strerror or error))
-    except Stopped as stop:
-        print(stop, file=sys.stderr)
-        return 130
-    except KeyboardInterrupt:
-        print("Stopped; nothing new was saved.", file=sys.stderr)
-        return 130
-    print("Released %s, drew %s." % (given.checkpoint_dir, given.curves))
-    return 0
+    stages = [("%d×%d" % (stage.side, stage.side), epochs(begin), epochs(stage.until))
+              for stage, begin in training_stages(recipe)]
+    figures.draw_curves(
+        history, path, [("accuracy", "training (augmented)"), ("validation", "validation (whole images)")],
+        stages, ("trained on the harder images only", sizes.count(sizes[0])))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    console.run(main)

@@ -1,7 +1,6 @@
 """Picture files -> Pillow images in RGB: whatever people have, as they see it, or a reason why not.
 
-The reasons are in French, as the face of `predict` is. Pillow alone is imported, no NumPy, so
-that a file that is no picture is refused at once.
+Pillow alone is imported, no NumPy, so that a file that is no picture is refused at once.
 """
 import contextlib
 import errno
@@ -15,64 +14,110 @@ import threading
 
 from PIL import Image
 
+from support.console import UserError
+
 # Their decoders are part of Pillow. Of its other formats some start a program (EPS: Ghostscript).
 FORMATS = "JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "AVIF", "PPM"
 PLUGINS = "Jpeg", "Png", "WebP", "Gif", "Bmp", "Tiff", "Avif", "Ppm"
 STANDARD_INPUT = "-"
 
-SHORT_SIDE = 96  # pixels, at least this much of a bigger picture's shorter side is kept
 FILE_BYTES = 256 << 20
 PIXELS = 64 << 20            # of a picture that is decoded at full size
 WEBP_PIXELS = 32 << 20       # its decoder takes four times the memory
 JPEG_PIXELS = 170 << 20      # a JPEG is reduced while it is decoded
 SLOW_PIXELS = 4 << 20        # of the anymaps that Pillow decodes in Python
 LARGE_PIXELS = 4 << 20       # only one picture above this is decoded at a time
+LONGEST = 4096               # pixels, the longer side of a reduced picture, whatever its shape
 
 # Orientation, EXIF tag 0x0112: how the stored picture has to be turned to stand upright.
 ORIENTATION = 0x0112
 UPRIGHT = {2: Image.FLIP_LEFT_RIGHT, 3: Image.ROTATE_180, 4: Image.FLIP_TOP_BOTTOM,
            5: Image.TRANSPOSE, 6: Image.ROTATE_270, 7: Image.TRANSVERSE, 8: Image.ROTATE_90}
 
-SYSTEM_REASONS = {
-    errno.ENOENT: "n'existe pas", errno.ENOTDIR: "n'existe pas",
-    errno.EACCES: "ne peut pas être lu : la permission manque",
-    errno.EPERM: "ne peut pas être lu : la permission manque",
-    errno.ENAMETOOLONG: "n'existe pas : le nom est trop long",
-    errno.ELOOP: "ne peut pas être lu : ses liens symboliques tournent en rond"}
-UNKNOWN = "n'est pas une image dans un format connu (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, PPM)"
-DAMAGED = "est une image abîmée ou tronquée"
-TOO_LARGE = "est une image trop grande (%d x %d pixels)"
+# What is wrong, in a sentence whose subject is the file; programs that speak another language
+# have their own words for these keys.
+PROBLEMS = {
+    "absent": "does not exist",
+    "long name": "does not exist: the name is too long",
+    "permission": "cannot be read: the permission is missing",
+    "links": "cannot be read: its symbolic links go round in circles",
+    "system": "cannot be read (%s)",
+    "folder": "is a folder, not a picture",
+    "special": "is no ordinary file",
+    "empty": "is empty",
+    "heavy": "is too big (%d MB)",
+    "closed": "cannot be read: it is closed",
+    "unknown": "is not a picture in a known format (%s)",
+    "damaged": "is a damaged or truncated picture",
+    "large": "is too large a picture (%d x %d pixels)",
+    "memory": "is too large a picture",
+}
+SYSTEM_PROBLEMS = {
+    errno.ENOENT: "absent", errno.ENOTDIR: "absent", errno.EACCES: "permission",
+    errno.EPERM: "permission", errno.ENAMETOOLONG: "long name", errno.ELOOP: "links"}
 
 _one_large_picture, _no_lock = threading.Lock(), contextlib.suppress()
+_one_reader = threading.Lock()
 
 
-class PictureError(Exception):
-    """A file that cannot be read as a picture; the message goes on where its name ends."""
+class PictureError(UserError):
+    """A file that cannot be read as a picture.
+
+    `problem` is a key of PROBLEMS, `details` what its sentence wants: for who words it anew.
+    """
+
+    def __init__(self, problem, *details):
+        super(PictureError, self).__init__(problem, *details)
+        self.problem, self.details, self.path = problem, details, ""
+
+    def __str__(self):
+        name = "standard input" if self.path == STANDARD_INPUT else self.path
+        return "%s %s." % (name, PROBLEMS[self.problem] % self.details)
 
 
-def read_picture(path, short_side=SHORT_SIDE):
+def read_picture(path, short_side=None):
     """Return the picture in a file as a person sees it, a Pillow image in RGB.
 
-    Upright, on white where it is transparent, in sRGB, the first frame of an animation, and
-    reduced by whole factors as long as its shorter side keeps `short_side` pixels.
+    Upright, on white where it is transparent, in sRGB, the first frame of an animation.
 
     Args:
         path: the file, or "-" for standard input.
+        short_side: pixels; the picture may be reduced by whole factors as long as its shorter
+            side keeps that many. One that is all length is reduced along it to LONGEST as well.
+            By default all pixels are kept.
     Raises:
         PictureError: it is no picture, or one that cannot be read.
     """
-    with _open_file(path) as stream:
-        try:
-            with Image.open(stream, formats=_formats()) as picture:
-                return _as_seen(picture, short_side)
-        except PictureError:
-            raise
-        except Image.UnidentifiedImageError:
-            raise PictureError(UNKNOWN)
-        except (MemoryError, Image.DecompressionBombError):
-            raise PictureError("est une image trop grande")
-        except Exception:  # what Pillow's decoders raise on damaged files is listed nowhere
-            raise PictureError(DAMAGED)
+    try:
+        with _open_file(path) as stream, _reasons(), \
+                Image.open(stream, formats=_formats()) as picture:
+            return _as_seen(picture, short_side)
+    except PictureError as error:
+        error.path = path
+        raise
+
+
+@contextlib.contextmanager
+def _reasons():
+    """Turn whatever a decoder raises into a `PictureError`."""
+    try:
+        yield
+    except PictureError:
+        raise
+    except Image.UnidentifiedImageError:
+        raise PictureError("unknown", ", ".join(FORMATS))
+    except (MemoryError, Image.DecompressionBombError):
+        raise PictureError("memory")
+    except Exception as error:  # what Pillow's decoders raise on damaged files is listed nowhere
+        if getattr(error, "errno", None):
+            raise _system_problem(error)
+        raise PictureError("damaged")
+
+
+def _system_problem(error):
+    if error.errno in SYSTEM_PROBLEMS:
+        return PictureError(SYSTEM_PROBLEMS[error.errno])
+    return PictureError("system", errno.errorcode.get(error.errno, error.errno))
 
 
 def _open_file(path):
@@ -80,33 +125,36 @@ def _open_file(path):
     try:
         if path == STANDARD_INPUT:
             return io.BytesIO(_standard_input())
-        if stat.S_ISDIR(os.stat(path).st_mode):
-            raise PictureError("est un dossier, pas une image")
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise PictureError("n'est pas un fichier ordinaire")
+        kind = os.stat(path).st_mode
+        if not stat.S_ISREG(kind):
+            raise PictureError("folder" if stat.S_ISDIR(kind) else "special")
         # Should a FIFO have taken the file's place since, this open does not wait for its writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        size = os.fstat(descriptor).st_size
-        stream = os.fdopen(descriptor, "rb")
     except OSError as error:
-        raise PictureError(SYSTEM_REASONS.get(
-            error.errno, "ne peut pas être lu (%s)" % errno.errorcode.get(error.errno, error)))
+        raise _system_problem(error)
+    stream = os.fdopen(descriptor, "rb")
+    size = os.fstat(descriptor).st_size
     if not 0 < size <= FILE_BYTES:
         stream.close()
-        raise PictureError("est vide" if not size else "est trop gros (%d Mo)" % (size >> 20))
+        raise PictureError("heavy", size >> 20) if size else PictureError("empty")
     return stream
 
 
-@functools.lru_cache(maxsize=None)
 def _standard_input():
-    """Return the bytes of standard input, which can be read only once."""
+    """Return the bytes of standard input, which can be read only once, by whichever thread."""
+    with _one_reader:
+        return _read_standard_input()
+
+
+@functools.lru_cache(maxsize=None)
+def _read_standard_input():
     if sys.stdin is None:
-        raise PictureError("ne peut pas être lu : l'entrée standard est fermée")
+        raise PictureError("closed")
     content = sys.stdin.buffer.read(FILE_BYTES + 1)
     if not content:
-        raise PictureError("est vide")
+        raise PictureError("empty")
     if len(content) > FILE_BYTES:
-        raise PictureError("est trop gros (plus de %d Mo)" % (FILE_BYTES >> 20))
+        raise PictureError("heavy", len(content) >> 20)
     return content
 
 
@@ -117,18 +165,18 @@ def _formats():
     `Image.open` would import the plugins of all formats for a file that none of these fits.
     """
     for plugin in PLUGINS:
-        try:
+        with contextlib.suppress(ImportError):  # AVIF came with Pillow 11.3
             importlib.import_module("PIL.%sImagePlugin" % plugin)
-        except ImportError:  # AVIF came with Pillow 11.3
-            pass
     return [name.upper() for name in FORMATS if name.upper() in Image.OPEN]
 
 
 def _as_seen(picture, short_side):
-    _check_size(picture)
-    large = not _reduces(picture) and picture.width * picture.height > LARGE_PIXELS
-    if picture.format in ("JPEG", "MPO"):
-        picture.draft(None, _kept_size(picture.size, short_side))
+    reduces = short_side and _reduces(picture)
+    _check_size(picture, JPEG_PIXELS if reduces or not short_side else PIXELS)
+    large = not reduces and picture.width * picture.height > LARGE_PIXELS
+    if reduces:
+        factor = _factor(picture.size, short_side)
+        picture.draft(None, (picture.width // factor, picture.height // factor))
     with _one_large_picture if large else _no_lock:
         picture.load()
         reduced, orientation = _reduce(picture, short_side), _orientation(picture)
@@ -138,17 +186,15 @@ def _as_seen(picture, short_side):
     return reduced.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else reduced
 
 
-def _check_size(picture):
+def _check_size(picture, most):
     """Refuse what would take too much memory or time, before a pixel is decoded."""
     width, height = picture.size
-    for tile in picture.tile:
-        if tile[0] in ("ppm", "ppm_plain") and width * height > SLOW_PIXELS:
-            raise PictureError(TOO_LARGE % picture.size)
+    if any(tile[0] in ("ppm", "ppm_plain") for tile in picture.tile):
+        most = SLOW_PIXELS
     tags = getattr(picture, "tag_v2", {})
     tile_pixels = tags.get(322, 0) * tags.get(323, 0)  # TileWidth, TileLength
-    most = {"WEBP": WEBP_PIXELS}.get(picture.format, JPEG_PIXELS if _reduces(picture) else PIXELS)
-    if max(width * height, tile_pixels) > most:
-        raise PictureError(TOO_LARGE % picture.size)
+    if max(width * height, tile_pixels) > (WEBP_PIXELS if picture.format == "WEBP" else most):
+        raise PictureError("large", width, height)
 
 
 def _reduces(picture):
@@ -156,10 +202,9 @@ def _reduces(picture):
     return picture.format in ("JPEG", "MPO") and "progressive" not in picture.info
 
 
-def _kept_size(size, short_side):
-    """Return `size` divided by the greatest whole factor that keeps `short_side` pixels."""
-    factor = max(1, min(size) // short_side)
-    return size[0] // factor, size[1] // factor
+def _factor(size, short_side):
+    """Return the greatest whole factor that leaves the shorter side `short_side` pixels."""
+    return max(1, min(size) // short_side)
 
 
 def _reduce(picture, short_side):
@@ -171,16 +216,22 @@ def _reduce(picture, short_side):
         picture = picture.convert("RGBA")
     elif picture.mode in ("1", "P", "RGBX", "YCbCr", "HSV"):
         picture = picture.convert("L" if picture.mode == "1" else "RGB")
-    reduced = picture.reduce(max(1, min(picture.size) // short_side))
-    return _eight_bits(reduced) if reduced.mode in ("I", "F") else reduced
+    if short_side:
+        factor = _factor(picture.size, short_side)
+        picture = picture.reduce([max(factor, -(-side // LONGEST)) for side in picture.size])
+    return _eight_bits(picture) if picture.mode in ("I", "F") else picture
 
 
 def _eight_bits(picture):
-    """Scale a grayscale picture of mode I, 16 or 32 bits, or F, without a unit, to 8 bits."""
+    """Scale a grayscale picture of mode I, 16 or 32 bits, or F, without a unit, to 8 bits.
+
+    Of 16 bits the upper eight are kept, as Pillow's decoders do in colour.
+    """
     brightest = picture.getextrema()[1]
     whites = (1, 255, 65535) if picture.mode == "F" else (65535,)
     white = next((white for white in whites if brightest <= white), brightest)
-    return picture.convert("F").point(lambda value: value * (255 / white) + 0.5).convert("L")
+    scale, half = (1 / 256, 0) if white == 65535 else (255 / white, 0.5)
+    return picture.convert("F").point(lambda value: value * scale + half).convert("L")
 
 
 def _orientation(picture):

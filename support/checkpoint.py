@@ -1,10 +1,10 @@
 """Checkpoints that are whole or refused: `tf.train.Saver` files, sealed by a list of digests.
 
 A checkpoint is a folder with the files `weights-ID.index` and `weights-ID.data-00000-of-00001`
-of a Saver, possibly notes beside them, and `SHA256SUMS` (`sha256sum -c` reads it). TensorFlow
-checks the tensors that it reads but neither the whole index nor that the two files belong
-together; the digests cover every byte. `SHA256SUMS` is replaced last and in one step, so that a
-reader and a machine that stops in between find the old checkpoint or the new one.
+of a Saver, possibly notes beside them (`weights-ID.json`), and `SHA256SUMS`, which `sha256sum -c`
+reads. TensorFlow checks the tensors that it reads but neither the whole index nor that the two
+files belong together; the digests cover every byte. `SHA256SUMS` is replaced last and in one
+step, so that a reader, or a machine that stops in between, finds the old checkpoint or the new.
 """
 import contextlib
 import hashlib
@@ -13,13 +13,15 @@ import re
 import shutil
 import tempfile
 
-from ex03_cifar.tf1 import tf
+from support.console import UserError, reason
+from support.tf1 import tf
 
 SEAL = "SHA256SUMS"
+SAVER_FILES = ".index", ".data-00000-of-00001"
 UNFINISHED = ".unfinished-"
 
 
-class CheckpointError(Exception):
+class CheckpointError(UserError):
     """A checkpoint is missing, damaged or foreign, or cannot be written.
 
     Where one cannot be used, `path` is the file or folder that is at fault and `problem` one of
@@ -29,13 +31,14 @@ class CheckpointError(Exception):
     def __init__(self, message, path=None, problem=None):
         super(CheckpointError, self).__init__(message)
         self.path, self.problem = path, problem
+        self.code = 2 if problem else 1  # no usable checkpoint, or one that cannot be written
 
 
 def save(folder, session, saver, notes=None):
     """Save the variables of `saver` in `folder`, in place of the checkpoint that was there.
 
     Args:
-        notes: more files to seal with the weights, a dict of file name to text.
+        notes: more files to seal with the weights, a dict of file name ending to bytes.
     Raises:
         CheckpointError: the files cannot be written; the checkpoint that was there is untouched.
     """
@@ -53,8 +56,8 @@ def save(folder, session, saver, notes=None):
         _sync(folder)  # no seal may reach the disk before the names that it lists
         os.replace(os.path.join(unfinished, SEAL), os.path.join(folder, SEAL))
     except (OSError, tf.errors.OpError) as error:
-        raise CheckpointError("The checkpoint cannot be written to %s: %s. What was there is "
-                              "untouched." % (folder, _reason(error)))
+        raise CheckpointError("the checkpoint cannot be written to %s: %s. What was there is "
+                              "untouched." % (folder, reason(error)))
     finally:
         if unfinished:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -66,12 +69,13 @@ def save(folder, session, saver, notes=None):
                 os.remove(os.path.join(folder, name))
 
 
-def load(folder, use, expected=()):
+def load(folder, use, expected=(), maker=None):
     """Verify the checkpoint in `folder` and return `use(prefix)` of it.
 
     Args:
         use: a function of the checkpoint's prefix, as `tf.train.Saver.restore` takes it.
-        expected: names of the notes that must be sealed with the weights.
+        expected: the file name endings of the notes that must be sealed with the weights.
+        maker: the command line that makes a new checkpoint there, for the error.
     Raises:
         CheckpointError: a file is missing or differs from the one that was saved, or TensorFlow
             or `use` (by a ValueError) refuses it.
@@ -84,19 +88,20 @@ def load(folder, use, expected=()):
             # Another process may have released new weights, and removed these, in the meantime.
             if _seal_identity(folder) != before:
                 continue
-            if isinstance(error, CheckpointError):
-                raise
-            raise CheckpointError("The checkpoint in %s cannot be used: %s."
-                                  % (folder, _reason(error)), folder, "foreign")
+            if not isinstance(error, CheckpointError):
+                error = CheckpointError("the checkpoint in %s cannot be used: %s."
+                                        % (folder, reason(error)), folder, "foreign")
+            if maker:
+                error.args = ("%s To make a new one: %s" % (error, maker),)
+            raise error
 
 
 def _verify(folder, expected):
     """Return the prefix of the checkpoint in `folder` after comparing every file's digest."""
     digests = _read_seal(folder)
-    prefixes = [name[:-len(".index")] for name in digests if name.endswith(".index")]
-    wanted = set(expected).union(prefixes[0] + end for end in (".index", ".data-00000-of-00001")
-                                 ) if len(prefixes) == 1 else None
-    if set(digests) != wanted:
+    prefixes = {name.split(".")[0] for name in digests}
+    if len(prefixes) != 1 or not {name[name.index("."):] for name in digests}.issuperset(
+            SAVER_FILES + tuple(expected)):
         raise CheckpointError("%s is damaged: it does not list a checkpoint's files."
                               % os.path.join(folder, SEAL), os.path.join(folder, SEAL), "damaged")
     for name, digest in digests.items():
@@ -104,28 +109,29 @@ def _verify(folder, expected):
         try:
             found = _digest(path)
         except OSError as error:
-            raise CheckpointError("%s cannot be read: %s." % (path, _reason(error)), path,
+            raise CheckpointError("%s cannot be read: %s." % (path, reason(error)), path,
                                   "missing" if isinstance(error, FileNotFoundError)
                                   else "unreadable")
         if found != digest:
             raise CheckpointError("%s is damaged: it is not the file that %s lists."
                                   % (path, os.path.join(folder, SEAL)), path, "damaged")
-    return os.path.join(folder, prefixes[0])
+    return os.path.join(folder, prefixes.pop())
 
 
 def _write_all(folder, session, saver, notes):
     """Write the weights, the notes and the seal into the empty `folder`."""
     saver.save(session, os.path.join(folder, "weights"), write_meta_graph=False, write_state=False)
-    digests = "".join(_digest(os.path.join(folder, name)) for name in sorted(os.listdir(folder)))
-    identity = hashlib.sha256(digests.encode()).hexdigest()[:12]
-    for name in os.listdir(folder):
-        os.rename(os.path.join(folder, name),
-                  os.path.join(folder, name.replace("weights", "weights-" + identity)))
-    for name, text in notes.items():
-        with open(os.path.join(folder, name), "w") as stream:
-            stream.write(text)
-    lines = ["%s  %s\n" % (_digest(os.path.join(folder, name)), name)
-             for name in sorted(os.listdir(folder))]
+    for ending, content in notes.items():
+        with open(os.path.join(folder, "weights" + ending), "wb") as stream:
+            stream.write(content)
+    digests = {name: _digest(os.path.join(folder, name)) for name in sorted(os.listdir(folder))}
+    # A name of their own for other contents, so that no file of the old checkpoint is replaced.
+    identity = hashlib.sha256("".join(digests.values()).encode()).hexdigest()[:12]
+    lines = []
+    for name, digest in digests.items():
+        sealed = name.replace("weights", "weights-" + identity)
+        os.rename(os.path.join(folder, name), os.path.join(folder, sealed))
+        lines.append("%s  %s\n" % (digest, sealed))
     with open(os.path.join(folder, SEAL), "w") as stream:
         stream.write("".join(lines))
     for name in os.listdir(folder):
@@ -137,9 +143,9 @@ def _read_seal(folder):
     path = os.path.join(folder, SEAL)
     content = _seal_bytes(folder)
     if content is None:
-        raise CheckpointError("There is no checkpoint in %s (%s is missing)." % (folder, path),
+        raise CheckpointError("there is no checkpoint in %s (%s is missing)." % (folder, path),
                               path, "missing")
-    lines = re.findall(br"([0-9a-f]{64})  ([\w.-]+)\n", content)
+    lines = re.findall(br"([0-9a-f]{64})  ([\w-]+\.[\w.-]+)\n", content)
     if b"".join(b"%s  %s\n" % line for line in lines) != content:
         raise CheckpointError("%s is damaged: it is no list of SHA-256 digests." % path, path,
                               "damaged")
@@ -154,7 +160,7 @@ def _seal_bytes(folder):
         return None
     except OSError as error:
         path = os.path.join(folder, SEAL)
-        raise CheckpointError("%s cannot be read: %s." % (path, _reason(error)), path,
+        raise CheckpointError("%s cannot be read: %s." % (path, reason(error)), path,
                               "unreadable")
 
 
@@ -182,9 +188,3 @@ def _sync(path):
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _reason(error):
-    """An OSError's or a TensorFlow error's message, in one line and without its final stop."""
-    text = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
-    return " ".join(text.split()).rstrip(".")[:300]

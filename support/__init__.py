@@ -1,0 +1,1 @@
+"""What the exercises need and do not teach; it knows no exercise, no network and no loop."""

@@ -1,0 +1,178 @@
+"""How every program of this repository talks: errors, exit codes, Ctrl-C, progress, option types.
+
+stdout is the answer, stderr is the talk. Exit codes: 0 done; 1 something asked for was not done;
+2 wrong usage or no usable checkpoint; 130 stopped by Ctrl-C.
+"""
+import argparse
+import contextlib
+import errno
+import math
+import os
+import re
+import shlex
+import signal
+import sys
+
+REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+IMAGES = os.path.join(REPOSITORY, "images")
+
+
+class UserError(Exception):
+    """What the person at the keyboard has to know, in a sentence; `code` is the exit code."""
+
+    code = 1
+
+
+class UsageError(UserError):
+    """The command cannot be meant like this."""
+
+    code = 2
+
+
+class Stopped(UserError):
+    """The program was asked to stop and did; the message says what was kept."""
+
+    code = 130
+
+
+def run(main):
+    """Run a program to its exit code: `main()` returns one (None is 0) or raises a `UserError`.
+
+    Ctrl-C ends it without a word. A reader who went away (`| head -1`) ends it as any command.
+    """
+    open_closed_streams()
+    try:
+        code = main() or 0
+        sys.stdout.flush()
+    except Stopped as stop:
+        print(stop, file=sys.stderr)
+        code = stop.code
+    except UserError as error:
+        complain(error)
+        code = error.code
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        code = 128 + signal.SIGPIPE
+    except OSError as error:
+        complain("%s." % reason(error) if error.filename is None
+                 else "%s: %s." % (error.filename, reason(error)))
+        code = 1
+    leave(code)
+
+
+def leave(code):
+    """End the process; a stream that nobody reads any more does not add a traceback of its own."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    sys.exit(code)
+
+
+def complain(sentence):
+    """Print an error sentence on stderr."""
+    with contextlib.suppress(OSError):
+        print("error: %s" % sentence, file=sys.stderr, flush=True)
+
+
+def open_closed_streams():
+    """Let the streams that the caller closed (`2>&-`) lead nowhere, so that all may be written to.
+
+    Otherwise the first file that is opened gets their number, and errors are written into it.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            descriptor = os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
+            if descriptor != number:
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, closefd=False))
+
+
+def reason(error):
+    """Return what an OSError or an error of TensorFlow's says, in one line without a final stop.
+
+    TensorFlow wraps what the system said in its own report; that part alone helps.
+    """
+    text = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
+    for system in (os.strerror(number) for number in errno.errorcode):
+        if text.endswith(system) or "; " + system in text:
+            return system
+    return " ".join(text.split()).rstrip(".")[:300] or type(error).__name__
+
+
+def command(program, folder, default):
+    """Return the command line that fills the checkpoint `folder`, for a sentence that advises it."""
+    if os.path.realpath(folder) == os.path.realpath(default):
+        return program
+    return "%s --checkpoint-dir %s" % (program, shlex.quote(folder))
+
+
+def progress(total, unit, initial=0, always=False):
+    """Return a tqdm bar on stderr, shown on a terminal only.
+
+    Args:
+        always: write a line now and then where there is no terminal, for the log of a long run.
+    """
+    from tqdm import tqdm  # here: its import takes time, and many programs end before
+    terminal = sys.stderr.isatty()
+    return tqdm(total=total, initial=initial, unit=unit, unit_scale=total > 10000,
+                dynamic_ncols=True, mininterval=0.5 if terminal else 30,
+                disable=not (terminal or always))
+
+
+def say(text):
+    """Print a line on stdout, above a bar and at once, even where stdout is a file or a pipe."""
+    from tqdm import tqdm
+    with tqdm.external_write_mode():
+        print(text, flush=True)
+
+
+# ---- Types of options, for argparse ----
+
+def whole_number(smallest, largest=None):
+    """Return an argparse type: an int from `smallest` to `largest`."""
+    def convert(text):
+        # Not str.isdigit, which takes a superscript for a digit.
+        if not (re.match(r"[0-9]+\Z", text) and smallest <= int(text)
+                and (largest is None or int(text) <= largest)):
+            raise argparse.ArgumentTypeError("%r is no whole number from %d %s" % (
+                text, smallest, "up" if largest is None else "to %d" % largest))
+        return int(text)
+    return convert
+
+
+def number(text):
+    """An argparse type: a finite float that is not negative."""
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) < math.inf:
+            return float(text)
+    raise argparse.ArgumentTypeError("%r is no number from 0 up" % text)
+
+
+def png_path(text):
+    """An argparse type: the absolute path of a picture to draw, in a folder that is there."""
+    if not text.lower().endswith(".png"):
+        raise argparse.ArgumentTypeError("%r does not end in .png" % text)
+    return os.path.abspath(text)
+
+
+def writable_folder(path):
+    """Make the folder, and make sure that files can be written there before time is spent on them.
+
+    Raises:
+        UserError: they cannot.
+    """
+    import tempfile
+    try:
+        os.makedirs(path, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise UserError("nothing can be written to %s: %s." % (path, reason(error)))
+    return path

@@ -1,0 +1,114 @@
+"""The one place where TensorFlow is imported: `from support.tf1 import tf`.
+
+`tf` is TensorFlow's version 1 API, of 2.21 as of the genuine 1.15. It is imported when a name of
+it is first used, so that a program answers its command line before that takes its seconds.
+"""
+import contextlib
+import functools
+import os
+import signal
+import sys
+import tempfile
+import threading
+import types
+import warnings
+
+from support.console import REPOSITORY, UserError
+
+
+class _TensorFlow(types.ModuleType):
+    """Stands for the module until, and after, it is imported."""
+
+    def __getattr__(self, name):
+        if name.startswith("__"):  # what inspects a module does not import it
+            raise AttributeError(name)
+        return getattr(_import(), name)
+
+
+tf = _TensorFlow("tensorflow.compat.v1")
+
+
+@functools.lru_cache(maxsize=None)
+def _import():
+    """Return the module `tensorflow.compat.v1`, in graph mode and without its talk."""
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"  # tf.layers lives in tf-keras today
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    warnings.filterwarnings("ignore", category=FutureWarning)  # of 1.15, about NumPy
+    warnings.filterwarnings("ignore", message=".*tf.layers")  # that it is old is why we are here
+    try:
+        with sudden_interruption(), quiet_stderr():
+            import tensorflow.compat.v1 as tensorflow
+            # The first look for a GPU is the last to talk.
+            tensorflow.config.experimental.list_physical_devices("GPU")
+    except ModuleNotFoundError as error:
+        raise UserError("%s; install what is missing by: python -m pip install -r %s"
+                        % (error, os.path.join(REPOSITORY, "requirements.txt")))
+    tensorflow.logging.set_verbosity(tensorflow.logging.ERROR)
+    tensorflow.disable_eager_execution()
+    tensorflow.enable_v2_tensorshape()
+    tensorflow.enable_resource_variables()  # 1.15 would otherwise read variables without a lock
+    return tensorflow
+
+
+@contextlib.contextmanager
+def quiet_stderr():
+    """Keep what C++ writes to stderr (file descriptor 2) from the user, unless the block fails.
+
+    TensorFlow reports on CUDA and CPU features before its log level is set, so only the file
+    descriptor itself can hold it back. When the block raises, all that was held back is shown.
+    """
+    sys.stderr.flush()
+    with _scratch_file() as held_back:
+        stderr = os.dup(2)
+        os.dup2(held_back.fileno(), 2)
+        try:
+            yield
+        except Exception as error:  # not on Ctrl-C: that is no failure to explain
+            if not isinstance(error, ModuleNotFoundError):
+                held_back.seek(0)
+                os.write(stderr, held_back.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+def _scratch_file():
+    """A temporary file, or where there is room for none, one that forgets what is written."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:
+        return open(os.devnull, "r+b", buffering=0)
+
+
+@contextlib.contextmanager
+def sudden_interruption():
+    """Let Ctrl-C end the process at once, without a KeyboardInterrupt.
+
+    Raised amid the import of a library in C, that exception may come out as an ImportError.
+    Nothing changes where another handler is set, or in a thread, which may set none.
+    """
+    raising = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not raising or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def computes_bfloat16():
+    """Return whether the processor has instructions for bfloat16, and TensorFlow uses them.
+
+    Linux tells which it has. Without them bfloat16 is emulated, slower than float32 is computed.
+    TensorFlow 1.15, which has none, ends at Python 3.7.
+    """
+    try:
+        with open("/proc/cpuinfo") as stream:
+            flags = stream.read().split()
+    except OSError:
+        return False
+    return sys.version_info >= (3, 8) and not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags)
