@@ -3,39 +3,45 @@ import os
 
 import numpy as np
 
-from ex03_cifar.network import architecture, network
+from ex03_cifar.network import network
 from support import checkpoint
 from support.console import REPOSITORY, command
-from support.tf1 import tf
+from support.tf1 import computes_bfloat16, tf
 
 RELEASE = os.path.join(REPOSITORY, "checkpoints", "cifar10")
 IMAGES_A_RUN = 1000  # bounds the memory that a long list of pictures takes
+TENSORS = "images", "float32_logits", "bfloat16_logits", "mean_logits", "probabilities"
 SURE = 0.95  # the probability from which a second look is spared
 
 
 class Classifier:
     """A released network, ready to answer."""
 
-    def __init__(self, folder=RELEASE):
+    def __init__(self, folder=RELEASE, exact=False):
         """Restore the checkpoint in `folder`.
 
+        Args:
+            exact: compute in float32 even where the processor is faster in bfloat16, which
+                changes a probability by a few thousandths.
         Raises:
             checkpoint.CheckpointError: it is missing, damaged or not this network's.
         """
-        checkpoint.load(folder, self._restore,
+        self._precision = "bfloat16" if computes_bfloat16() and not exact else "float32"
+        checkpoint.load(folder, self._restore, expected=(".meta",),
                         maker=command("python -m ex03_cifar.train", folder, RELEASE))
 
     def _restore(self, prefix):
-        shapes = tf.train.NewCheckpointReader(prefix).get_variable_to_shape_map()
-        widths, convolutions = architecture(shapes)
         with tf.Graph().as_default() as graph:
-            self.images = tf.placeholder(tf.uint8, [None, 32, 32, 3], "images")
-            self.logits = network(self.images, widths, convolutions, training=False)
-            temperature = temperature_variable()
-            self.mean_logits = tf.placeholder(tf.float32, [None, 10], "mean_logits")
-            self.answer = tf.nn.softmax(self.mean_logits / temperature)
-            self.session = tf.Session(graph=graph)
-            tf.train.Saver().restore(self.session, prefix)
+            saver = tf.train.import_meta_graph(prefix + ".meta")
+        try:
+            tensors = {name: graph.get_tensor_by_name(name + ":0") for name in TENSORS}
+        except KeyError as error:
+            raise ValueError("its graph is not that of this network: %s" % error)
+        self.images, self.mean_logits = tensors["images"], tensors["mean_logits"]
+        self.answer = tensors["probabilities"]
+        self.logits = tensors[self._precision + "_logits"]
+        self.session = tf.Session(graph=graph)
+        saver.restore(self.session, prefix)
 
     def probabilities(self, views, counts):
         """Return the probabilities float32 [N,10] of N pictures.
@@ -68,9 +74,9 @@ class Classifier:
             self.view_logits(np.concatenate([views.first for views in pictures])), counts)
         probabilities = self._softmax(logits)
         doubtful = [place for place, views in enumerate(pictures)
-                    if views.further and probabilities[place].max() < SURE]
+                    if len(views.further) and probabilities[place].max() < SURE]
         if doubtful:
-            further = [pictures[place].further() for place in doubtful]
+            further = [pictures[place].further for place in doubtful]
             more = np.array([len(views) for views in further])
             share = (more / (counts[doubtful] + more)).astype(np.float32)[:, None]
             logits = ((1 - share) * logits[doubtful]
@@ -80,6 +86,31 @@ class Classifier:
 
     def _softmax(self, logits):
         return self.session.run(self.answer, {self.mean_logits: logits})
+
+
+def inference_graph(widths, convolutions):
+    """Return the graph that answers, as a release carries it: bytes for `import_meta_graph`.
+
+    It is lean: without the variables' initial values, which a checkpoint replaces, and without
+    attributes that have their default, which another version of TensorFlow might not know.
+    """
+    with tf.Graph().as_default() as graph:
+        images = tf.placeholder(tf.uint8, [None, None, None, 3], "images")
+        for precision in ("float32", "bfloat16"):
+            tf.identity(network(images, widths, convolutions, training=False, precision=precision),
+                        precision + "_logits")
+        temperature = temperature_variable()
+        mean_logits = tf.placeholder(tf.float32, [None, 10], "mean_logits")
+        tf.nn.softmax(mean_logits / temperature, name="probabilities")
+        saver = tf.train.Saver().as_saver_def()
+    lean = tf.graph_util.extract_sub_graph(
+        graph.as_graph_def(),
+        TENSORS + (saver.restore_op_name, saver.save_tensor_name.split(":")[0]))
+    for node in lean.node:
+        node.attr.pop("debug_name", None)  # unknown to TensorFlow 1.15
+    return tf.train.export_meta_graph(
+        graph_def=lean, saver_def=saver, collection_list=[], strip_default_attrs=True,
+        clear_devices=True).SerializeToString()
 
 
 def temperature_variable():

@@ -40,6 +40,8 @@ def parse(arguments):
                         "downloaded where it is missing")
     parser.add_argument("--images", type=console.whole_number(1, 10000), default=10000,
                         help="how many test images, from the first on")
+    parser.add_argument("--exact", action="store_true",
+                        help="compute in float32 even where the processor has bfloat16")
     parser.add_argument("--confusion", type=console.png_path,
                         default=os.path.join(console.IMAGES, "ex03_confusion.png"),
                         help="where the confusion matrix is drawn")
@@ -49,7 +51,7 @@ def parse(arguments):
 def main(arguments=None):
     """Run the command line."""
     given = parse(arguments)
-    classifier = Classifier(given.checkpoint_dir)
+    classifier = Classifier(given.checkpoint_dir, given.exact)
     images, labels = [whole[:given.images] for whole in dataset.load_test(given.data_dir)]
     views = cifar_views(images)
     with console.progress(views.shape[0] * views.shape[1], "view") as bar:

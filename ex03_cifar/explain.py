@@ -65,7 +65,8 @@ def _maps(classifier, views, number):
     graph = classifier.session.graph
     with graph.as_default():
         features = graph.get_operation_by_name("network/global_max_pooling").inputs[0]
-        gradient, = tf.gradients(classifier.logits[:, number], features)
+        gradient, = tf.gradients(
+            graph.get_tensor_by_name("float32_logits:0")[:, number], features)
         weights = tf.reduce_mean(gradient, axis=[1, 2], keepdims=True)
         heat = tf.nn.relu(tf.reduce_sum(weights * features, axis=3))
     maps = classifier.session.run(heat, {classifier.images: views})

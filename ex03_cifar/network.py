@@ -143,18 +143,3 @@ def flops(widths, convolutions, side=32):
             positions = result.num_elements() // int(result[-1])
             total += 2 * positions * kernel.num_elements()
     return total
-
-
-def architecture(shapes):
-    """Read (widths, convolutions) off a checkpoint's variable shapes, a dict of name to list.
-
-    Raises:
-        ValueError: they are not this network's.
-    """
-    blocks = [name for name in shapes if name.startswith("network/block")]
-    numbers = {name.split("/")[1] for name in blocks}
-    convolutions = {name.split("/")[2] for name in blocks if "/conv" in name}
-    kernels = ["network/block%d/conv1/kernel" % (n + 1) for n in range(len(numbers))]
-    if not numbers or any(kernel not in shapes for kernel in kernels):
-        raise ValueError("these are not the variables of this network")
-    return tuple(shapes[kernel][-1] for kernel in kernels), len(convolutions)

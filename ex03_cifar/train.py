@@ -13,7 +13,7 @@ import numpy as np
 from ex03_cifar import dataset, options, sampling
 from ex03_cifar.augment import training_batch
 from ex03_cifar.calibration import fit_temperature
-from ex03_cifar.classifier import mean_by_picture, run_in_parts
+from ex03_cifar.classifier import inference_graph, mean_by_picture, run_in_parts
 from ex03_cifar.graph import build
 from ex03_cifar.network import whitening_kernel
 from ex03_cifar.recipes import epoch_sizes, epoch_steps, training_stages
@@ -81,7 +81,7 @@ def train(recipe, run):
                 if stopping:
                     raise Stopped("Stopped after step %d, saved in %s: the same command, without "
                                   "--fresh, goes on from there." % (step + 1, state.folder))
-            release(session, model, run.checkpoint_dir, held_out)
+            release(session, model, recipe, run.checkpoint_dir, held_out)
             state.clear()
     return notes["history"]
 
@@ -190,15 +190,16 @@ def summarise(writer, history, learning_rate):
     return writer
 
 
-def release(session, model, folder, held_out):
-    """Fit the temperature on the held-out images and write the weights that `predict` uses."""
+def release(session, model, recipe, folder, held_out):
+    """Fit the temperature on the held-out images; write the weights and graph for `predict`."""
     images, labels = held_out
     if len(images):
         views = cifar_views(images)
         logits = run_in_parts(session, model.logits, model.images, views.reshape(-1, 32, 32, 3))
         logits = mean_by_picture(logits, np.full(len(images), views.shape[1]))
         model.temperature.load(fit_temperature(logits, labels), session)
-    checkpoint.save(folder, session, model.release_saver)
+    checkpoint.save(folder, session, model.release_saver,
+                    {".meta": inference_graph(recipe.widths, recipe.convolutions)})
 
 
 def draw_history(history, recipe, path):

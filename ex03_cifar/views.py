@@ -7,7 +7,7 @@ from PIL import Image
 SIDE = 32  # pixels, the side of a view
 CORNER = 0.8  # of the shorter side, the side of the squares of a second look
 
-# first: uint8 [A,32,32,3]; further: a function that returns uint8 [B,32,32,3], or None
+# first: uint8 [A,32,32,3]; further, for where these leave doubt: uint8 [B,32,32,3], B may be 0
 Views = namedtuple("Views", "first further")
 
 
@@ -31,21 +31,15 @@ def picture_views(picture):
     images of the three, and four squares towards the corners, where a small subject may be.
     """
     if picture.size == (SIDE, SIDE):
-        return Views(cifar_views(np.asarray(picture)[None])[0], None)
+        views = cifar_views(np.asarray(picture)[None])[0]
+        return Views(views, views[:0])
     whole = squashed(picture)
     if picture.width == picture.height:  # squashed, cut and padded are the same: move it instead
-        moved = cifar_views(whole[None])[0, :3]
-        first, third = moved[:2], lambda: moved[2]
+        three = cifar_views(whole[None])[0, :3]
     else:
-        first = np.stack([whole, squashed(picture, square(picture, 1, 0.5, 0.5))])
-        third = lambda: padded(picture)  # noqa: E731, made only where it is wanted
-
-    def further():
-        three = np.concatenate([first, third()[None]])
-        corners = [squashed(picture, square(picture, CORNER, x, y))
-                   for x in (0, 1) for y in (0, 1)]
-        return np.concatenate([three[2:], three[:, :, ::-1], corners])
-    return Views(first, further)
+        three = np.stack([whole, squashed(picture, square(picture, 1, 0.5, 0.5)), padded(picture)])
+    corners = [squashed(picture, square(picture, CORNER, x, y)) for x in (0, 1) for y in (0, 1)]
+    return Views(three[:2], np.concatenate([three[2:], three[:, :, ::-1], corners]))
 
 
 def squashed(picture, box=None):

@@ -12,6 +12,7 @@ import re
 import shlex
 import signal
 import sys
+import threading
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 IMAGES = os.path.join(REPOSITORY, "images")
@@ -69,6 +70,24 @@ def leave(code):
         except (OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(code)
+
+
+@contextlib.contextmanager
+def sudden_interruption():
+    """Let Ctrl-C end the process at once, without a KeyboardInterrupt.
+
+    Raised amid the import of a library in C, that exception may come out as an ImportError.
+    Nothing changes where another handler is set, or in a thread, which may set none.
+    """
+    raising = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not raising or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def complain(sentence):

@@ -9,7 +9,7 @@ import tempfile
 
 import numpy as np
 
-from support.console import REPOSITORY, UserError, reason
+from support.console import REPOSITORY, UserError, reason, sudden_interruption
 
 
 @functools.lru_cache(maxsize=None)
@@ -21,7 +21,9 @@ def matplotlib():
     """
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns of its cache's folder
     try:
-        import matplotlib
+        with sudden_interruption():
+            import matplotlib
+            import matplotlib.figure  # noqa: F401, what new_figure() needs
     except ModuleNotFoundError as error:
         raise UserError("%s; install what is missing by: python -m pip install -r %s"
                         % (error, os.path.join(REPOSITORY, "requirements.txt")))
@@ -31,9 +33,7 @@ def matplotlib():
 
 def new_figure(width, height, **options):
     """Return an empty matplotlib figure, `width` by `height` inches, that needs no display."""
-    matplotlib()
-    from matplotlib.figure import Figure
-    return Figure(figsize=(width, height), **options)
+    return matplotlib().figure.Figure(figsize=(width, height), **options)
 
 
 def draw_curves(history, path, accuracies, stages=(), shaded=None):
@@ -132,4 +132,4 @@ def save_whole(path, write):
             os.remove(unfinished)
             raise
     except OSError as error:
-        raise UserError("%s cannot be written: %s." % (path, reason(error)))
+        raise UserError("%s cannot be written: %s." % (path, reason(error))) from error

@@ -75,7 +75,7 @@ class PictureError(UserError):
         return "%s %s." % (name, PROBLEMS[self.problem] % self.details)
 
 
-def read_picture(path, short_side=None):
+def read_picture(path, short_side=None, identified=None):
     """Return the picture in a file as a person sees it, a Pillow image in RGB.
 
     Upright, on white where it is transparent, in sRGB, the first frame of an animation.
@@ -85,12 +85,15 @@ def read_picture(path, short_side=None):
         short_side: pixels; the picture may be reduced by whole factors as long as its shorter
             side keeps that many. One that is all length is reduced along it to LONGEST as well.
             By default all pixels are kept.
+        identified: called once the file turns out to be a picture, before that is decoded.
     Raises:
         PictureError: it is no picture, or one that cannot be read.
     """
     try:
-        with _open_file(path) as stream, _reasons(), \
+        with _open_file(path) as stream, picture_errors(), \
                 Image.open(stream, formats=_formats()) as picture:
+            if identified:
+                identified()
             return _as_seen(picture, short_side)
     except PictureError as error:
         error.path = path
@@ -98,8 +101,8 @@ def read_picture(path, short_side=None):
 
 
 @contextlib.contextmanager
-def _reasons():
-    """Turn whatever a decoder raises into a `PictureError`."""
+def picture_errors():
+    """Turn whatever working on a picture raises into a `PictureError`."""
     try:
         yield
     except PictureError:

@@ -6,14 +6,14 @@ it is first used, so that a program answers its command line before that takes i
 import contextlib
 import functools
 import os
-import signal
 import sys
 import tempfile
 import threading
 import types
 import warnings
 
-from support.console import REPOSITORY, UserError
+from support.console import REPOSITORY, UserError, sudden_interruption
+from support.tf1_small import small_tensorflow
 
 
 class _TensorFlow(types.ModuleType):
@@ -22,16 +22,38 @@ class _TensorFlow(types.ModuleType):
     def __getattr__(self, name):
         if name.startswith("__"):  # what inspects a module does not import it
             raise AttributeError(name)
-        return getattr(_import(), name)
+        with _one_import:
+            small = _import_small() if _start_small else None
+            return getattr(small, name) if hasattr(small, name) else getattr(_import(), name)
 
 
 tf = _TensorFlow("tensorflow.compat.v1")
+_one_import = threading.RLock()
+_start_small = False
+
+
+def start_small():
+    """Have `tf` be the few parts that a restored graph needs, and the rest once that is asked for."""
+    global _start_small
+    _start_small = True
+
+
+@functools.lru_cache(maxsize=None)
+def _import_small():
+    """Return `small_tensorflow()`, or None where that cannot be had: then all is imported."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        with sudden_interruption(), quiet_stderr():
+            return small_tensorflow()
+    except Exception:  # another TensorFlow may be built in any other way
+        return None
 
 
 @functools.lru_cache(maxsize=None)
 def _import():
     """Return the module `tensorflow.compat.v1`, in graph mode and without its talk."""
     os.environ["TF_USE_LEGACY_KERAS"] = "1"  # tf.layers lives in tf-keras today
+    os.environ.pop("KERAS_BACKEND", None)  # that is Keras 3's
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     warnings.filterwarnings("ignore", category=FutureWarning)  # of 1.15, about NumPy
     warnings.filterwarnings("ignore", message=".*tf.layers")  # that it is old is why we are here
@@ -80,24 +102,6 @@ def _scratch_file():
         return tempfile.TemporaryFile()
     except OSError:
         return open(os.devnull, "r+b", buffering=0)
-
-
-@contextlib.contextmanager
-def sudden_interruption():
-    """Let Ctrl-C end the process at once, without a KeyboardInterrupt.
-
-    Raised amid the import of a library in C, that exception may come out as an ImportError.
-    Nothing changes where another handler is set, or in a thread, which may set none.
-    """
-    raising = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if not raising or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def computes_bfloat16():
