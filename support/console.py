@@ -30,6 +30,15 @@ class UsageError(UserError):
     code = 2
 
 
+class MissingPackage(UserError):
+    """A package is not installed, says a ModuleNotFoundError."""
+
+    def __init__(self, error):
+        super(MissingPackage, self).__init__(
+            "%s; install what is missing by: python -m pip install -r %s"
+            % (error, os.path.join(REPOSITORY, "requirements.txt")))
+
+
 class Stopped(UserError):
     """The program was asked to stop and did; the message says what was kept."""
 

@@ -3,13 +3,15 @@
 matplotlib is imported when the first figure is made: its import takes time.
 """
 import functools
+import io
 import logging
 import os
+import signal
 import tempfile
 
 import numpy as np
 
-from support.console import REPOSITORY, UserError, reason, sudden_interruption
+from support.console import MissingPackage, UserError, reason, sudden_interruption
 
 
 @functools.lru_cache(maxsize=None)
@@ -17,7 +19,7 @@ def matplotlib():
     """Return the module, with its own defaults whatever a `matplotlibrc` says.
 
     Raises:
-        UserError: it is not installed.
+        UserError: it is not installed, or finds no folder that it may write to.
     """
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns of its cache's folder
     try:
@@ -25,8 +27,9 @@ def matplotlib():
             import matplotlib
             import matplotlib.figure  # noqa: F401, what new_figure() needs
     except ModuleNotFoundError as error:
-        raise UserError("%s; install what is missing by: python -m pip install -r %s"
-                        % (error, os.path.join(REPOSITORY, "requirements.txt")))
+        raise MissingPackage(error)
+    except OSError as error:  # it wants a folder for its cache
+        raise UserError("matplotlib cannot be started: %s." % reason(error)) from error
     matplotlib.rcdefaults()
     return matplotlib
 
@@ -111,7 +114,8 @@ def save_figure(figure, path):
 def save_whole(path, write):
     """Write a file by `write(stream)`, whole or not at all.
 
-    It is written beside `path` first, so that a full disk leaves no half picture.
+    It is made in memory and written beside `path` first, so that neither a full disk nor Ctrl-C
+    leaves half a picture or an unfinished file.
 
     Raises:
         UserError: it cannot be written; one that was there is untouched.
@@ -119,17 +123,27 @@ def save_whole(path, write):
     target = os.path.realpath(path)  # a link stays a link
     folder = os.path.dirname(target)
     try:
+        content = io.BytesIO()
+        write(content)
         os.makedirs(folder, exist_ok=True)
-        descriptor, unfinished = tempfile.mkstemp(dir=folder, prefix=".unfinished-")
+        signals = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         try:
-            with os.fdopen(descriptor, "wb") as stream:
-                write(stream)
-            mask = os.umask(0)
-            os.umask(mask)
-            os.chmod(unfinished, 0o666 & ~mask)
-            os.replace(unfinished, target)
-        except BaseException:
-            os.remove(unfinished)
-            raise
+            _replace(target, folder, content.getvalue())
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, signals)
     except OSError as error:
         raise UserError("%s cannot be written: %s." % (path, reason(error))) from error
+
+
+def _replace(target, folder, content):
+    descriptor, unfinished = tempfile.mkstemp(dir=folder, prefix=".unfinished-")
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(unfinished, 0o666 & ~mask)
+        os.replace(unfinished, target)
+    except BaseException:
+        os.remove(unfinished)
+        raise

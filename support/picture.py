@@ -27,6 +27,7 @@ WEBP_PIXELS = 32 << 20       # its decoder takes four times the memory
 JPEG_PIXELS = 170 << 20      # a JPEG is reduced while it is decoded
 SLOW_PIXELS = 4 << 20        # of the anymaps that Pillow decodes in Python
 LARGE_PIXELS = 4 << 20       # only one picture above this is decoded at a time
+SCANNED_PIXELS = 1 << 30     # of a progressive JPEG, whose every scan passes over all of them
 LONGEST = 4096               # pixels, the longer side of a reduced picture, whatever its shape
 
 # Orientation, EXIF tag 0x0112: how the stored picture has to be turned to stand upright.
@@ -176,6 +177,7 @@ def _formats():
 def _as_seen(picture, short_side):
     reduces = short_side and _reduces(picture)
     _check_size(picture, JPEG_PIXELS if reduces or not short_side else PIXELS)
+    _check_scans(picture)
     large = not reduces and picture.width * picture.height > LARGE_PIXELS
     if reduces:
         factor = _factor(picture.size, short_side)
@@ -198,6 +200,20 @@ def _check_size(picture, most):
     tile_pixels = tags.get(322, 0) * tags.get(323, 0)  # TileWidth, TileLength
     if max(width * height, tile_pixels) > (WEBP_PIXELS if picture.format == "WEBP" else most):
         raise PictureError("large", width, height)
+
+
+def _check_scans(picture):
+    """Refuse a progressive JPEG of so many scans that decoding it would take minutes."""
+    pixels = picture.width * picture.height
+    if picture.format not in ("JPEG", "MPO") or pixels < LARGE_PIXELS or _reduces(picture):
+        return
+    place, scans = picture.fp.tell(), 0
+    picture.fp.seek(0)
+    for part in iter(lambda: picture.fp.read(1 << 20), b""):
+        scans += part.count(b"\xff\xda")
+    picture.fp.seek(place)
+    if scans * pixels > SCANNED_PIXELS:
+        raise PictureError("large", picture.width, picture.height)
 
 
 def _reduces(picture):

@@ -58,7 +58,7 @@ class RunState:
         shutil.rmtree(path, ignore_errors=True)  # one that was refused on resuming
         arrays = io.BytesIO()
         np.savez(arrays, **saved.arrays)
-        notes = {"step": saved.step, "settings": settings, "notes": saved.notes}
+        notes = {"step": saved.step, "settings": settings, "notes": saved.notes, "cores": _cores()}
         try:
             checkpoint.save(path, session, saver, {
                 ".json": json.dumps(notes, indent=1).encode(), ".npz": arrays.getvalue()})
@@ -85,7 +85,10 @@ class RunState:
         def use(prefix):
             with open(prefix + ".json") as stream:
                 noted = json.load(stream)
-            self._compare(noted["settings"], settings)
+            self._compare(noted["settings"], json.loads(json.dumps(settings)))
+            if noted["cores"] != _cores():  # sums are split among them
+                say("Saved on %d cores and going on on %d: the same to rounding, not bit for bit."
+                    % (noted["cores"], _cores()))
             with np.load(prefix + ".npz") as arrays:
                 saved = Saved(noted["step"], noted["notes"], dict(arrays))
             saver.restore(session, prefix)
@@ -136,6 +139,10 @@ class RunState:
 
     def _path(self, step):
         return os.path.join(self.folder, "step-%08d" % step)
+
+
+def _cores():
+    return len(os.sched_getaffinity(0))
 
 
 class StopRequest:

@@ -6,13 +6,14 @@ it is first used, so that a program answers its command line before that takes i
 import contextlib
 import functools
 import os
+import resource
 import sys
 import tempfile
 import threading
 import types
 import warnings
 
-from support.console import REPOSITORY, UserError, sudden_interruption
+from support.console import MissingPackage, UserError, reason, sudden_interruption
 from support.tf1_small import small_tensorflow
 
 
@@ -24,10 +25,11 @@ class _TensorFlow(types.ModuleType):
             raise AttributeError(name)
         with _one_import:
             small = _import_small() if _start_small else None
-            return getattr(small, name) if hasattr(small, name) else getattr(_import(), name)
+            return getattr(small if hasattr(small, name) else _import(), name)
 
 
 tf = _TensorFlow("tensorflow.compat.v1")
+ADDRESS_SPACE = 2 * 10 ** 9  # bytes, on two cores
 _one_import = threading.RLock()
 _start_small = False
 
@@ -38,9 +40,22 @@ def start_small():
     _start_small = True
 
 
+def _check_memory():
+    """Refuse a limit on memory under which TensorFlow would abort, or try for ever.
+
+    Raises:
+        UserError: `ulimit -v` leaves too little.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if 0 <= limit < ADDRESS_SPACE:
+        raise UserError("TensorFlow needs %.1f GB of address space, and 'ulimit -v' allows %.1f."
+                        % (ADDRESS_SPACE / 1e9, limit / 1e9))
+
+
 @functools.lru_cache(maxsize=None)
 def _import_small():
     """Return `small_tensorflow()`, or None where that cannot be had: then all is imported."""
+    _check_memory()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         with sudden_interruption(), quiet_stderr():
@@ -52,6 +67,7 @@ def _import_small():
 @functools.lru_cache(maxsize=None)
 def _import():
     """Return the module `tensorflow.compat.v1`, in graph mode and without its talk."""
+    _check_memory()
     os.environ["TF_USE_LEGACY_KERAS"] = "1"  # tf.layers lives in tf-keras today
     os.environ.pop("KERAS_BACKEND", None)  # that is Keras 3's
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -63,8 +79,9 @@ def _import():
             # The first look for a GPU is the last to talk.
             tensorflow.config.experimental.list_physical_devices("GPU")
     except ModuleNotFoundError as error:
-        raise UserError("%s; install what is missing by: python -m pip install -r %s"
-                        % (error, os.path.join(REPOSITORY, "requirements.txt")))
+        raise MissingPackage(error)
+    except OSError as error:  # no folder for temporary files, or too few files at a time
+        raise UserError("TensorFlow cannot be imported: %s." % reason(error)) from error
     tensorflow.logging.set_verbosity(tensorflow.logging.ERROR)
     tensorflow.disable_eager_execution()
     tensorflow.enable_v2_tensorshape()
