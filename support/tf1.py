@@ -57,11 +57,11 @@ def _import_small():
     """Return `small_tensorflow()`, or None where that cannot be had: then all is imported."""
     _check_memory()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
-        with sudden_interruption(), quiet_stderr():
+    with sudden_interruption(), quiet_stderr():
+        try:
             return small_tensorflow()
-    except Exception:  # another TensorFlow may be built in any other way
-        return None
+        except Exception:  # another TensorFlow may be built in any other way
+            return None
 
 
 @functools.lru_cache(maxsize=None)
