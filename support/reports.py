@@ -1,4 +1,6 @@
 """What a classifier's answers on labelled pictures add up to, in numbers and in lines of text."""
+import json
+
 import numpy as np
 
 
@@ -31,3 +33,20 @@ def class_table(counts, names):
             width, name, counts[place].sum(), 100 * right / max(1, counts[place].sum()),
             100 * right / max(1, counts[:, place].sum()), rival))
     return lines
+
+
+def read_history(path, names):
+    """Return the "history" of a training in a JSON file: a list of dicts, `names` to floats.
+
+    Raises:
+        ValueError: the file holds anything else.
+    """
+    try:
+        with open(path) as stream:
+            lines = json.load(stream)["history"]
+        history = [{name: float(line[name]) for name in names} for line in lines]
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
+        history = []
+    if not history:
+        raise ValueError("it comes without the history of a training")
+    return history

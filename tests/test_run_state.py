@@ -1,0 +1,56 @@
+"""What a run that was stopped goes on from: the same bits, the same settings, one process at a time."""
+import glob
+import os
+
+import numpy as np
+import pytest
+from support.console import UsageError, UserError
+from support.run_state import RunState, Saved
+from support.tf1 import tf
+
+
+@pytest.fixture
+def session():
+    with tf.Graph().as_default() as graph, tf.Session(graph=graph) as session:
+        tf.get_variable("w", initializer=tf.random.normal([50], seed=1))
+        session.saver = tf.train.Saver()
+        session.run(tf.global_variables_initializer())
+        yield session
+
+
+def save(state, session, step):
+    session.run(tf.global_variables()[0].assign(np.full(50, 0.1 * step, np.float32)))
+    state.save(session, session.saver, Saved(step, {"sum": 0.1 * step}, {"order": np.arange(step)}),
+               {"seed": 1, "widths": (1, 2)})
+
+
+def test_it_goes_on_from_the_newest_state_that_is_whole(tmp_path, session):
+    state, said = RunState(str(tmp_path)), []
+    for step in 1, 2, 3:
+        save(state, session, step)
+    assert state.steps() == [3, 2]
+    newest, = glob.glob(os.path.join(state.folder, "step-00000003", "*.data*"))
+    os.truncate(newest, 10)
+    saved = state.resume(session, session.saver, {"seed": 1, "widths": (1, 2)}, said.append)
+    assert (saved.step, saved.notes) == (2, {"sum": 0.2}) and newest in said[0]
+    assert saved.arrays["order"].tolist() == [0, 1] and state.steps() == [2]
+    weights = session.run(tf.global_variables()[0])
+    assert weights.tobytes() == np.full(50, 0.2, np.float32).tobytes()
+    state.clear()
+    assert state.resume(session, session.saver, {}, said.append) is None
+
+
+def test_settings_that_differ_are_named(tmp_path, session):
+    state = RunState(str(tmp_path))
+    save(state, session, 1)
+    with pytest.raises(UsageError, match="seed 1, now 2.*--fresh"):
+        state.resume(session, session.saver, {"seed": 2, "widths": (1, 2)}, print)
+    assert state.steps() == [1]
+
+
+def test_a_second_run_in_the_folder_is_refused(tmp_path):
+    first = RunState(str(tmp_path))
+    with pytest.raises(UserError, match="another training"):
+        RunState(str(tmp_path))
+    first._lock.close()
+    RunState(str(tmp_path))
