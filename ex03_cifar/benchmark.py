@@ -17,7 +17,7 @@ from ex03_cifar.graph import build
 from ex03_cifar.network import flops
 from ex03_cifar.recipes import RECIPES, epoch_steps, training_stages
 from support import console
-from support.tf1 import computes_bfloat16, tf
+from support.tf1 import chrome_trace, computes_bfloat16, tf
 
 CONVOLUTION = dict(images=256, side=16, channels=256)  # 3x3, as many filters as channels
 TRAINING = 3  # times the FLOPs of an answer: the answer, its images' and its kernels' gradients
@@ -92,10 +92,9 @@ def measure(tasks, seconds):
 
 def timeline(train, stream):
     """Trace one training step; write it for chrome://tracing, return ms by kind of operation."""
-    from tensorflow.python.client.timeline import Timeline  # nothing public gives it
     metadata = tf.RunMetadata()
     train(options=tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE), run_metadata=metadata)
-    stream.write(Timeline(metadata.step_stats).generate_chrome_trace_format())
+    stream.write(chrome_trace(metadata.step_stats))
     kinds = defaultdict(float)
     for device in metadata.step_stats.dev_stats:
         for node in device.node_stats:

@@ -186,7 +186,8 @@ def _as_seen(picture, short_side):
         picture.load()
         reduced, orientation = _reduce(picture, short_side), _orientation(picture)
         profile = picture.info.get("icc_profile")
-        picture.close()  # gives its pixels' memory back
+        if reduced is not picture:
+            picture.close()  # gives its pixels' memory back
     reduced = _on_white(_in_srgb(reduced, profile))
     return reduced.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else reduced
 

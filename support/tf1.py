@@ -89,6 +89,12 @@ def _import():
     return tensorflow
 
 
+def chrome_trace(step_stats):
+    """Return the JSON for chrome://tracing of the step that a `tf.RunMetadata` has traced."""
+    from tensorflow.python.client.timeline import Timeline  # nothing public gives it
+    return Timeline(step_stats).generate_chrome_trace_format()
+
+
 @contextlib.contextmanager
 def quiet_stderr():
     """Keep what C++ writes to stderr (file descriptor 2) from the user, unless the block fails.

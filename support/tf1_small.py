@@ -7,6 +7,7 @@ the same operations: answers do not differ by a bit.
 """
 import importlib
 import importlib.util
+import os
 import sys
 import types
 
@@ -21,6 +22,7 @@ def small_tensorflow():
     name = "tensorflow"
     if name in sys.modules:
         raise ImportError("TensorFlow is imported already")
+    os.environ.pop("TF2_BEHAVIOR", None)  # of a TensorFlow that started this process
     package = importlib.util.find_spec(name)
     stand_in = types.ModuleType(name)
     stand_in.__path__ = list(package.submodule_search_locations)

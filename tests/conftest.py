@@ -1,4 +1,5 @@
-"""What the tests share: where the repository and the real data are, and a small data set."""
+"""What the tests share: where things are, a small data set, a small network, a TensorFlow that fails."""
+import functools
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
 RECORDS = 10000  # in each file of CIFAR-10's binary version
+FULL = bool(os.environ.get("CI_FULL"))  # whether to take the time for all test images
 
 
 def run(*command, **options):
@@ -54,6 +56,39 @@ def small_data(tmp_path_factory):
     for number in range(2, 6):
         write_batch(str(folder / ("data_batch_%d.bin" % number)), *generated_images(1, seed=3))
     return str(folder)
+
+
+def release(folder, seed=0, widths=(8, 16, 16), convolutions=2):
+    """Release an untrained network, which answers as formally as any."""
+    from support import checkpoint
+    session, saver, meta = untrained(seed, widths, convolutions)
+    checkpoint.save(folder, session, saver, {".meta": meta})
+
+
+@functools.lru_cache(maxsize=None)
+def untrained(seed, widths, convolutions):
+    """Return (session, saver, graph that answers) of a network with random weights."""
+    from ex03_cifar.classifier import inference_graph, temperature_variable
+    from ex03_cifar.network import network
+    from support.tf1 import tf
+    with tf.Graph().as_default() as graph:
+        tf.set_random_seed(seed)
+        kernel = np.random.RandomState(seed).randn(2, 2, 3, 24).astype(np.float32)
+        network(tf.placeholder(tf.uint8, [None, 32, 32, 3]), widths, convolutions, training=False,
+                first_kernel=kernel)
+        temperature_variable()
+        session = tf.Session(graph=graph)
+        session.run(tf.global_variables_initializer())
+        return session, tf.train.Saver(max_to_keep=None), inference_graph(widths, convolutions)
+
+
+@pytest.fixture(scope="session")
+def no_tensorflow(tmp_path_factory):
+    """Changes to the environment that put a TensorFlow that fails before the real one."""
+    folder = tmp_path_factory.mktemp("stand-in") / "tensorflow"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("raise SystemExit('TensorFlow was imported')")
+    return {"PYTHONPATH": str(folder.parent)}
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,12 @@ import multiprocessing
 import os
 import resource
 
+from conftest import hear_interrupts
+from support import console
+
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["ex03_cifar.train", "ex03_cifar.evaluate"])
+CONTEXT.set_forkserver_preload(["ex03_cifar.train", "ex03_cifar.evaluate", "ex03_cifar.optimizer",
+                                "matplotlib.backends.backend_agg", "tqdm"])
 
 
 def start(module, arguments, output, largest_file=None):
@@ -23,18 +27,19 @@ def start(module, arguments, output, largest_file=None):
     return process
 
 
-def run(module, arguments, output, **limits):
+def run(module, arguments, output, timeout=300, **limits):
     """Run `module.main(arguments)` to its end; return its exit code and what it printed."""
     process = start(module, arguments, output, **limits)
-    process.join(300)
+    process.join(timeout)
     with open(output) as stream:
         return process.exitcode, stream.read()
 
 
 def _main(module, arguments, output, largest_file):
+    hear_interrupts()
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     if largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-    raise SystemExit(importlib.import_module(module).main(arguments))
+    console.run(lambda: importlib.import_module(module).main(arguments))

@@ -35,7 +35,8 @@ def test_cutout_covers_one_square_inside_the_image():
 
 
 def test_the_same_generator_state_gives_the_same_images():
-    for function in (augment.shift, lambda images, rng: augment.cutout(images, rng, 8)):
+    for function in (lambda *given: augment.shift(*given, most=2),
+                     lambda *given: augment.cutout(*given, size=8)):
         first = function(IMAGES, np.random.RandomState(4))
         assert np.array_equal(first, function(IMAGES, np.random.RandomState(4)))
         assert not np.array_equal(first, function(IMAGES, np.random.RandomState(5)))

@@ -1,15 +1,20 @@
 """The benchmark measures what it says, on a small recipe."""
 import json
+import os
 import re
+import signal
 import time
+from dataclasses import replace
 
 import pytest
+from forked import start
 
 from ex03_cifar import benchmark
 from ex03_cifar.network import flops
-from ex03_cifar.recipes import RECIPES
+from ex03_cifar.recipes import RECIPES, Selection, Stage
+from support.console import UserError
 
-SMALL = dict(RECIPES["fast"], widths=[8, 16, 16], batch_size=100, precision="float32")
+SMALL = replace(RECIPES["fast"], widths=(8, 16, 16), batch_size=100, precision="float32")
 
 
 @pytest.fixture
@@ -32,20 +37,21 @@ def test_tasks_are_timed_in_turns_and_the_median_is_kept():
     assert quick_time < 0.01 and 0.02 <= slow_time < 0.1
 
 
-def test_the_flops_of_a_run_are_those_of_its_parts():
-    options = dict(SMALL, epochs=10, images=1100, validation=100, parts=[[16, 32, 0.5]],
-                   harder=[1, 0.5, 0.1])
-    small, whole = [flops(SMALL["widths"], 2, side) for side in (16, 32)]
-    assert benchmark.run_flops(options) == pytest.approx(3 * 1000 * (5 * small + 5 * whole))
-    assert benchmark.run_flops(dict(options, parts=[])) == 3 * 1000 * 10 * whole
-    options = dict(options, parts=[], harder=[0.3, 0.5, 0.1])
-    assert benchmark.run_flops(options) == 3 * (3 * 1000 + 7 * 600) * whole
+def test_the_flops_of_a_run_are_those_of_its_stages():
+    recipe = replace(SMALL, epochs=10, images=1100, validation=100, stages=(Stage(16, 32, 0.5),),
+                     selection=Selection(1, 0.5, 0.1))
+    small, whole = [flops(SMALL.widths, 2, side) for side in (16, 32)]
+    assert benchmark.run_flops(recipe) == pytest.approx(3 * 1000 * (5 * small + 5 * whole))
+    recipe = replace(recipe, stages=())
+    assert benchmark.run_flops(recipe) == 3 * 1000 * 10 * whole
+    recipe = replace(recipe, selection=Selection(0.3, 0.5, 0.1))
+    assert benchmark.run_flops(recipe) == 3 * (3 * 1000 + 7 * 600) * whole
 
 
 def test_figures_agree_with_one_another(small_recipe, capsys, tmp_path):
     path = tmp_path / "timeline.json"
     arguments = ["--seconds", "3", "--precision", "bfloat16", "--timeline", str(path)]
-    assert benchmark.main(arguments) == 0
+    benchmark.main(arguments)
     text = capsys.readouterr().out
     mflop = float(re.search(r"(\d+) MFLOP an image in answering", text).group(1))
     best = {precision: float(figure) for precision, figure in re.findall(
@@ -68,6 +74,15 @@ def test_figures_agree_with_one_another(small_recipe, capsys, tmp_path):
 
 def test_a_timeline_that_cannot_be_written_is_a_sentence(small_recipe, tmp_path):
     began = time.monotonic()
-    with pytest.raises(SystemExit, match="timeline.json cannot be written: No such file"):
+    with pytest.raises(UserError, match="timeline.json cannot be written: No such file"):
         benchmark.main(["--seconds", "60", "--timeline", str(tmp_path / "no" / "timeline.json")])
     assert time.monotonic() - began < 5
+
+
+def test_ctrl_c_ends_it_without_a_traceback(tmp_path):
+    output = str(tmp_path / "out")
+    process = start("ex03_cifar.benchmark", ["--seconds", "60"], output)
+    time.sleep(2)
+    os.kill(process.pid, signal.SIGINT)
+    process.join(60)
+    assert process.exitcode == 130 and open(output).read() == ""

@@ -8,29 +8,14 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import ROOT, run as run_command
+from conftest import ROOT, release, run as run_command
 from forked import run
 
-from ex03_cifar import checkpoint
-from ex03_cifar.classifier import Classifier, temperature_variable
-from ex03_cifar.network import network
-from ex03_cifar.tf1 import start_session, tf
+from ex03_cifar.classifier import Classifier
+from support import checkpoint
+from support.tf1 import tf
 
 POSITIONS = 40  # of a flipped byte and of a cut, in each file
-
-
-def release(folder, seed, widths=(8, 16, 16), convolutions=2):
-    """Release an untrained network."""
-    with tf.Graph().as_default() as graph:
-        tf.set_random_seed(seed)
-        images = tf.placeholder(tf.uint8, [None, 32, 32, 3])
-        kernel = np.random.RandomState(seed).randn(2, 2, 3, 24).astype(np.float32)
-        network(images, widths, convolutions, training=False, first_kernel=kernel)
-        temperature_variable()
-        saver = tf.train.Saver()
-        with start_session(graph) as session:
-            session.run(tf.global_variables_initializer())
-            checkpoint.save(folder, session, saver)
 
 
 def refusal(folder):
@@ -52,8 +37,8 @@ def released(tmp_path):
 
 def test_a_release_is_listed_for_sha256sum(released):
     done = run_command("sha256sum", "--check", "--strict", "SHA256SUMS", cwd=released)
-    assert done.returncode == 0 and done.stdout.count(": OK") == 2
-    assert len(os.listdir(released)) == 3
+    assert done.returncode == 0 and done.stdout.count(": OK") == 3
+    assert len(os.listdir(released)) == 4
 
 
 def test_any_flipped_byte_cut_or_missing_file_is_refused(released):
@@ -116,16 +101,19 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     with tf.Graph().as_default() as graph:
         tf.get_variable("dense/kernel", [3, 10])
         saver = tf.train.Saver()
-        with start_session(graph) as session:
+        meta = tf.train.export_meta_graph().SerializeToString()
+        with tf.Session(graph=graph) as session:
             session.run(tf.global_variables_initializer())
+            checkpoint.save(folder, session, saver, {".meta": meta})
+            assert "graph is not that of this network" in refusal(folder)
             checkpoint.save(folder, session, saver)
-    assert "not the variables of this network" in refusal(folder)
+    assert "does not list a checkpoint's files" in refusal(folder)
 
 
 def test_weights_and_index_of_two_releases_are_no_checkpoint(released, tmp_path):
     other = str(tmp_path / "other")
     release(other, seed=1)
-    for ending in (".index", ".data-00000-of-00001"):
+    for ending in (".index", ".data-00000-of-00001", ".meta"):
         name, = [name for name in os.listdir(released) if name.endswith(ending)]
         swapped, = [name for name in os.listdir(other) if name.endswith(ending)]
         kept = str(tmp_path / "kept")
@@ -168,7 +156,7 @@ def test_a_release_cut_off_at_any_change_to_the_disk_leaves_the_old_or_the_new_o
         cut_off = interrupted_release(folder, monkeypatch, calls)
         seen.append(Classifier(folder).probabilities(picture, [1]).tobytes())
         release(folder, seed=2)  # and the next one tidies up
-        assert len(os.listdir(folder)) == 3 and refusal(folder) is None
+        assert len(os.listdir(folder)) == 4 and refusal(folder) is None
         if not cut_off:
             break
     assert len(seen) > 8 and seen == sorted(seen, key=[old, new].index)

@@ -2,8 +2,9 @@
 import numpy as np
 import pytest
 
-from ex03_cifar.network import architecture, flops, network, partial_identity, whitening_kernel
-from ex03_cifar.tf1 import start_session, tf
+from ex03_cifar.classifier import inference_graph
+from ex03_cifar.network import flops, network, partial_identity, whitening_kernel
+from support.tf1 import tf
 from conftest import generated_images
 
 
@@ -34,7 +35,7 @@ def test_normalisation_is_in_the_graph():
     with tf.Graph().as_default() as graph:
         images, _ = build()
         first = [o for o in graph.get_operations() if o.type == "Conv2D"][0]
-        with start_session(graph) as session:
+        with tf.Session(graph=graph) as session:
             seen = session.run(first.inputs[0], {images: pixels})
     expected = (pixels - [125.3, 123.0, 113.9]) / [63.0, 62.1, 66.7]
     np.testing.assert_allclose(seen, expected, atol=1e-5)
@@ -48,7 +49,7 @@ def test_whitened_patches_are_uncorrelated(real_data):
     with tf.Graph().as_default() as graph:
         pixels = (tf.constant(images, tf.float32) - [125.3, 123.0, 113.9]) / [63.0, 62.1, 66.7]
         whitened = tf.nn.conv2d(pixels, kernel[..., :12], strides=[1, 1, 1, 1], padding="VALID")
-        with start_session(graph) as session:
+        with tf.Session(graph=graph) as session:
             channels = session.run(whitened).reshape(-1, 12).astype(np.float64)
     np.testing.assert_allclose(channels.T.dot(channels) / len(channels), np.eye(12), atol=1e-2)
     np.testing.assert_array_equal(kernel[..., 12:], -kernel[..., :12])
@@ -59,12 +60,12 @@ def test_in_bfloat16_the_blocks_compute_and_the_variables_stay_float32():
     with tf.Graph().as_default() as graph:
         images = tf.placeholder(tf.uint8, [None, None, None, 3])
         wanted, logits = [network(images, [8, 16, 32], 3, True, np.ones([2, 2, 3, 24], np.float32),
-                                  precision) for precision in (tf.float32, tf.bfloat16)]
+                                  precision) for precision in ("float32", "bfloat16")]
         assert {v.dtype.base_dtype for v in tf.global_variables()} == {tf.float32}
         kinds = [o.inputs[0].dtype for o in graph.get_operations() if o.type == "Conv2D"]
         assert kinds.count(tf.bfloat16) == 9 and kinds.count(tf.float32) == 9 + 2
         assert logits.dtype == tf.float32
-        with start_session(graph) as session:
+        with tf.Session(graph=graph) as session:
             session.run(tf.global_variables_initializer())
             expected, result = session.run([wanted, logits], {images: pixels})
     assert 0 < np.abs(result - expected).max() < 0.05 * np.abs(expected).max()
@@ -74,23 +75,23 @@ def test_a_partial_identity_hands_its_input_on():
     pixels = np.random.RandomState(0).rand(2, 9, 9, 5).astype(np.float32)
     with tf.Graph().as_default() as graph:
         output = tf.nn.conv2d(pixels, partial_identity([3, 3, 5, 8]), [1, 1, 1, 1], "SAME")
-        with start_session(graph) as session:
+        with tf.Session(graph=graph) as session:
             result = session.run(output)
     np.testing.assert_allclose(result[..., :5], pixels, atol=1e-6)
     assert (np.abs(result[..., 5:]).max(axis=(0, 1, 2)) > 0.01).all()
 
 
 @pytest.mark.parametrize("convolutions", (2, 3))
-def test_the_architecture_can_be_read_off_the_variables(convolutions):
-    with tf.Graph().as_default():
-        build(convolutions=convolutions)
-        shapes = {v.op.name: v.shape.as_list() for v in tf.global_variables()}
-    assert architecture(shapes) == ((8, 16, 32), convolutions)
-    del shapes["network/block1/conv1/kernel"]
-    with pytest.raises(ValueError):
-        architecture(shapes)
-    with pytest.raises(ValueError):
-        architecture({"dense/kernel": [3, 10]})
+def test_a_release_carries_the_graph_that_it_is_answered_with(convolutions):
+    with tf.Graph().as_default() as graph:
+        tf.train.import_meta_graph(
+            tf.MetaGraphDef.FromString(inference_graph((8, 16, 32), convolutions)))
+        kernels = [o.inputs[1].shape.as_list() for o in graph.get_operations()
+                   if o.type == "Conv2D"]
+    expected = [[2, 2, 3, 24]]
+    for before, filters in ((24, 8), (8, 16), (16, 32)):
+        expected += [[3, 3, before, filters]] + [[3, 3, filters, filters]] * (convolutions - 1)
+    assert kernels == 2 * expected  # in float32 and in bfloat16
 
 
 def test_flops_are_those_counted_by_hand():

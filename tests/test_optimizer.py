@@ -2,14 +2,14 @@
 import numpy as np
 
 from ex03_cifar.optimizer import MuonOptimizer, orthogonalise
-from ex03_cifar.tf1 import start_session, tf
+from support.tf1 import tf
 
 
 def test_orthogonalising_brings_the_singular_values_near_one():
     rng = np.random.RandomState(0)
     for shape in ((576, 64), (64, 576), (40, 32)):
         matrix = rng.randn(*shape).astype(np.float32)
-        with tf.Graph().as_default() as graph, start_session(graph) as session:
+        with tf.Graph().as_default() as graph, tf.Session(graph=graph) as session:
             result = session.run(orthogonalise(tf.constant(matrix), steps=5))
         left, _, right = np.linalg.svd(matrix, full_matrices=False)
         singular = np.linalg.svd(result, compute_uv=False)
@@ -26,7 +26,7 @@ def test_two_steps_equal_the_formula_in_numpy():
         variable = tf.get_variable("kernel", initializer=start)
         fed = tf.placeholder(tf.float32, start.shape)
         step = MuonOptimizer(0.1, momentum=0.6).apply_gradients([(fed, variable)])
-        with start_session(graph) as session:
+        with tf.Session(graph=graph) as session:
             session.run(tf.global_variables_initializer())
             for gradient in gradients:
                 session.run(step, {fed: gradient})

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, release
 from PIL import Image
 
 from pictures import encodings, formats, mutations, photograph
@@ -37,18 +37,8 @@ def environment(**changes):
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     """The options that name a checkpoint: an untrained network answers as formally as any."""
-    from ex03_cifar import checkpoint
-    from ex03_cifar.classifier import temperature_variable
-    from ex03_cifar.network import network
-    from ex03_cifar.tf1 import start_session, tf
     folder = str(tmp_path_factory.mktemp("weights"))
-    with tf.Graph().as_default() as graph:
-        tf.set_random_seed(1)
-        network(tf.placeholder(tf.uint8, [None, 32, 32, 3]), [16, 16, 16], 2, training=False)
-        temperature_variable()
-        with start_session(graph) as session:
-            session.run(tf.global_variables_initializer())
-            checkpoint.save(folder, session, tf.train.Saver())
+    release(folder, seed=1, widths=(16, 16, 16))
     return "--checkpoint-dir", folder
 
 
@@ -80,6 +70,11 @@ def test_the_answer_is_utf8_in_any_locale(weights, picture, changes):
     assert lines_of(weights, picture, env=environment(**changes))[0].startswith("Prédiction: ")
 
 
+def test_a_program_that_uses_tensorflow_can_start_it(weights, picture):
+    """TensorFlow leaves its choice of behaviour to its children, in the environment."""
+    assert lines_of(weights, picture, env=environment(TF2_BEHAVIOR="1"))
+
+
 def test_it_runs_through_a_link_from_any_folder(weights, picture, tmp_path):
     os.symlink(PREDICT, str(tmp_path / "devine"))
     folder, name = os.path.split(picture)
@@ -102,7 +97,7 @@ def test_help_is_french():
 
 
 @pytest.mark.parametrize("arguments", [
-    ["--top", "0", "a.png"], ["--top", "onze", "a.png"], ["--top"], ["--inconnu", "a.png"],
+    ["--top", "0", "a.png"], ["--top", "onze", "a.png"], ["--top", "²", "a.png"], ["--top"], ["--inconnu", "a.png"],
     ["--json=oui", "a.png"], ["--explain", "b.gif", "a.png"], ["--explain", "b.png", "a", "b"],
     ["--explain", "/nulle/part/b.png", "a.png"]])
 def test_wrong_usage_is_told_in_french(arguments):
@@ -171,6 +166,14 @@ def test_many_pictures_are_answered_in_order(weights, picture, tmp_path):
 def test_standard_input_is_read(weights, picture):
     with open(picture, "rb") as stream:
         assert lines_of(weights, "-", stdin=stream) == lines_of(weights, picture)
+
+
+def test_standard_input_that_is_slow_and_asked_for_twice_is_read_once(weights):
+    done = subprocess.run(
+        ["sh", "-c", "(sleep 0.3; cat images/avion.jpg) | %s predict - - %s %s" % ((
+            sys.executable,) + weights)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    first, second = done.stdout.decode("utf-8").splitlines()
+    assert first == second and first.startswith("-: Prédiction: ") and done.stderr == b""
 
 
 def test_json_holds_the_same_answer(weights, picture, tmp_path):
@@ -307,6 +310,20 @@ def test_explain_does_not_overwrite_the_picture(picture, tmp_path):
     os.rename(picture, same)
     code, out, err = run("--explain", same, same)
     assert (code, out) == (2, b"") and "écraserait" in err.decode("utf-8")
+
+
+def test_without_matplotlib_explain_says_what_to_install(weights, picture, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['matplotlib'] = None")
+    code, out, err = run("--explain", str(tmp_path / "why.png"), picture, *weights,
+                         env=environment(PYTHONPATH=str(tmp_path)))
+    sentence, = err.decode("utf-8").splitlines()
+    assert (code, out) == (2, b"") and sentence.startswith("Erreur: il manque matplotlib à ")
+
+
+def test_explain_is_quiet_where_matplotlib_cannot_keep_its_cache(weights, picture, tmp_path):
+    changes = dict(MPLCONFIGDIR="/proc/nowhere", HOME="/proc/nowhere")
+    assert len(lines_of(weights, "--explain", str(tmp_path / "why.png"), picture,
+                        env=environment(**changes))) == 1
 
 
 @pytest.fixture

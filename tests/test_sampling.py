@@ -1,44 +1,38 @@
-"""Which images an epoch sees, against what the losses say, in a graph that does nothing else."""
+"""Which images an epoch sees, against what the losses say."""
+from dataclasses import replace
+
 import numpy as np
 import pytest
-
 from conftest import generated_images
 
-from ex03_cifar import graph as training
 from ex03_cifar import sampling
-from ex03_cifar.recipes import RECIPES
-from ex03_cifar.tf1 import tf
+from ex03_cifar.recipes import Recipe, Selection
 
-OPTIONS = dict(images=1100, validation=100, epochs=6, batch_size=100, seed=3,
-               harder=[0.5, 0.5, 0.1])  # three epochs of 1,000 images, three of 600
+RECIPE = Recipe(images=1100, validation=100, epochs=6, batch_size=100, seed=3,
+                selection=Selection(0.5, 0.5, 0.1))  # three epochs of 1,000 images, three of 600
 
 
 @pytest.fixture
 def samples():
-    """Return (session, variables) of a run of 1,000 images."""
-    with tf.Graph().as_default() as graph:
-        variables = sampling.sample_variables(1000)
-        with tf.Session(graph=graph) as session:
-            session.run(tf.global_variables_initializer())
-            yield session, variables
+    """What a run of 1,000 images remembers of them, at its beginning."""
+    return sampling.new_samples(1000)
 
 
-def epochs(session, variables, options, losses):
+def epochs(samples, recipe, losses):
     """Return (the indices seen, whether each image is mirrored) of each epoch, at such losses."""
     seen = []
-    for epoch in range(options["epochs"]):
-        sampling.begin_epoch(session, variables, options, epoch)
-        order, mirrored = session.run([variables.order, variables.mirrored])
-        assert sorted(order) == list(range(1000))
-        seen.append((order[:1000 if epoch < 3 else 600], mirrored))
-        variables.losses.load(losses, session)
+    for epoch in range(recipe.epochs):
+        sampling.begin_epoch(samples, recipe, epoch)
+        assert sorted(samples.order) == list(range(1000))
+        seen.append((samples.order[:1000 if epoch < 3 else 600].copy(), samples.mirrored.copy()))
+        samples.losses[:] = losses
     return seen
 
 
 def test_later_epochs_see_the_hardest_images_and_some_of_the_others(samples):
     losses = np.random.RandomState(0).rand(1000)
     hardest = set(np.argsort(losses)[500:])
-    seen = epochs(*samples, options=OPTIONS, losses=losses)
+    seen = epochs(samples, RECIPE, losses)
     assert [len(set(order)) for order, _ in seen] == [1000] * 3 + [600] * 3
     others = [set(order) - hardest for order, _ in seen[3:]]
     for (order, _), more in zip(seen[3:], others):
@@ -49,9 +43,8 @@ def test_later_epochs_see_the_hardest_images_and_some_of_the_others(samples):
 
 
 def test_an_image_is_mirrored_every_other_time_that_it_is_seen(samples):
-    seen = epochs(*samples, options=OPTIONS, losses=np.random.RandomState(0).rand(1000))
     last, count = {}, 0
-    for order, mirrored in seen:
+    for order, mirrored in epochs(samples, RECIPE, np.random.RandomState(0).rand(1000)):
         assert 0.4 < mirrored[order].mean() < 0.6
         for image in order:
             assert last.get(image) != mirrored[image]
@@ -61,34 +54,36 @@ def test_an_image_is_mirrored_every_other_time_that_it_is_seen(samples):
 
 
 def test_images_that_were_never_trained_on_come_first(samples):
-    session, variables = samples
-    losses = session.run(variables.losses)
-    losses[:900] = 50.0
-    order = sampling.harder(losses, np.random.RandomState(0), size=150, others=50)
+    samples.losses[:900] = 50.0
+    order = sampling.harder(samples.losses, np.random.RandomState(0), size=150, others=50)
     assert set(range(900, 1000)) < set(order[:150])
 
 
-def test_the_seed_decides(samples):
+def test_the_seed_decides():
     first, again, other = [
-        epochs(*samples, options=dict(OPTIONS, seed=seed), losses=np.arange(1000))
+        epochs(sampling.new_samples(1000), replace(RECIPE, seed=seed), np.arange(1000))
         for seed in (3, 3, 4)]
-    assert all(np.array_equal(one[0], two[0]) for one, two in zip(first, again))
+    for one, two in zip(first, again):
+        assert np.array_equal(one[0], two[0]) and np.array_equal(one[1], two[1])
     assert not any(np.array_equal(one[0], two[0]) for one, two in zip(first, other))
 
 
 def test_a_training_step_remembers_the_loss_of_its_images():
-    options = dict(RECIPES["fast"], widths=[8, 16, 16], label_smoothing=0)
+    from ex03_cifar import graph as training
+    from ex03_cifar.train import train_step
+    from support.tf1 import tf
     images, labels = generated_images(50, seed=1)
     chosen = np.random.RandomState(0).permutation(80)[:50]
+    samples, never = [sampling.new_samples(80) for _ in range(2)]
+    notes = {"sums": [0, 0, 0]}
     with tf.Graph().as_default() as graph:
         kernel = np.random.RandomState(1).normal(size=(2, 2, 3, 24)).astype(np.float32)
-        model = training.build(options, 1, 80, kernel)
+        model = training.build(Recipe(widths=(8, 16, 16), label_smoothing=0), 1, kernel)
         with tf.Session(graph=graph) as session:
             session.run(model.initialise)
-            never = session.run(model.samples.losses)
-            feed = {model.images: images, model.labels: labels, model.indices: chosen}
-            mean = session.run([model.loss, model.train], feed)[0]
-            losses = session.run(model.samples.losses)
-    assert losses[chosen].mean() == pytest.approx(mean, rel=1e-5) and losses[chosen].std() > 0
+            train_step(session, model, notes, 0, samples, chosen, images, labels)
+    losses = samples.losses[chosen]
+    assert notes["sums"][2] == 50 and losses.std() > 0
+    assert losses.mean() == pytest.approx(notes["sums"][0] / 50, rel=1e-5)
     others = np.setdiff1d(np.arange(80), chosen)
-    assert np.array_equal(losses[others], never[others])
+    assert np.array_equal(samples.losses[others], never.losses[others])

@@ -14,8 +14,8 @@ from conftest import ROOT, generated_images
 from conftest import run as run_command
 from forked import run, start
 
-from ex03_cifar import checkpoint
-from ex03_cifar.tf1 import tf
+from support import checkpoint
+from support.tf1 import tf
 
 TRAIN = "ex03_cifar.train"
 
@@ -40,17 +40,40 @@ def variables(folder):
     def read(prefix):
         reader = tf.train.NewCheckpointReader(prefix)
         return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-    return checkpoint.load(folder, read, expected=("run.json",) if "step-" in folder else ())
+    return checkpoint.load(folder, read, expected=(".json", ".npz") if "step-" in folder else (".meta",))
 
 
 def states(folder):
     return sorted(name for name in os.listdir(os.path.join(folder, "state")) if "step-" in name)
 
 
+def state(folder, step):
+    return os.path.join(folder, "state", "step-%08d" % step)
+
+
+def remembered(folder):
+    """Return what a state remembers of the images, a dict of name to array."""
+    name, = [name for name in os.listdir(folder) if name.endswith(".npz")]
+    with np.load(os.path.join(folder, name)) as arrays:
+        return dict(arrays)
+
+
 def assert_same_bits(first, second):
     assert set(first) == set(second)
     for name in first:
         assert first[name].tobytes() == second[name].tobytes(), name
+
+
+def block(folder):
+    """Let no weights be released there: a run then keeps its states, the last one included."""
+    seal = os.path.join(folder, "SHA256SUMS")
+    if os.path.isfile(seal):
+        os.remove(seal)
+    os.makedirs(seal)
+
+
+def unblock(folder):
+    os.rmdir(os.path.join(folder, "SHA256SUMS"))
 
 
 def epoch_lines(text):
@@ -61,11 +84,28 @@ def epoch_lines(text):
 def undisturbed(small_data, tmp_path_factory):
     """The folder of a small run that nothing disturbed, what it printed, and its seconds."""
     folder = str(tmp_path_factory.mktemp("undisturbed"))
-    run(TRAIN, options(small_data, folder), os.path.join(folder, "out"))  # warms the fork server
+    run(TRAIN, ["--help"], os.path.join(folder, "out"))  # starts the fork server
     began = time.time()
-    code, text = run(TRAIN, options(small_data, folder, fresh=True), os.path.join(folder, "out"))
+    code, text = run(TRAIN, options(small_data, folder), os.path.join(folder, "out"))
     assert code == 0, text
     return folder, text, time.time() - began
+
+
+@pytest.fixture(scope="module")
+def unreleased(small_data, tmp_path_factory):
+    """The folder of the same run, all of it done but for the release, and what it printed."""
+    folder = str(tmp_path_factory.mktemp("unreleased"))
+    block(folder)
+    code, text = run(TRAIN, options(small_data, folder), os.path.join(folder, "out"))
+    assert code == 1 and "cannot be written to %s" % folder in text and "Traceback" not in text
+    unblock(folder)
+    return folder, text
+
+
+@pytest.fixture
+def stopped(unreleased, tmp_path):
+    """A copy of its folder: a run that was stopped after step 8 of 8, and before that after 7."""
+    return shutil.copytree(unreleased[0], str(tmp_path / "stopped"))
 
 
 def test_it_learns_500_images_and_a_new_process_restores_the_same_logits(small_data, tmp_path):
@@ -78,10 +118,9 @@ def test_it_learns_500_images_and_a_new_process_restores_the_same_logits(small_d
 
     program = ("import sys, numpy as np\n"
                "from conftest import generated_images\n"
-               "from ex03_cifar.classifier import Classifier, run_in_parts\n"
-               "network = Classifier(sys.argv[1])\n"
+               "from ex03_cifar.classifier import Classifier\n"
                "images, labels = generated_images(500, seed=2)\n"
-               "logits = run_in_parts(network.session, network.logits, network.images, images)\n"
+               "logits = Classifier(sys.argv[1], exact=True).view_logits(images)\n"
                "assert np.mean(logits.argmax(axis=1) == labels) > 0.95\n"
                "print(logits.astype('<f4').tobytes().hex())\n")
     path = os.pathsep.join([ROOT, os.path.join(ROOT, "tests")])
@@ -92,10 +131,9 @@ def test_it_learns_500_images_and_a_new_process_restores_the_same_logits(small_d
 
     # The logits of the training session itself, before anything was saved, are the same bits.
     from ex03_cifar import graph as training
-    from ex03_cifar.recipes import RECIPES
-    hyperparameters = dict(RECIPES["fast"], widths=[8, 16, 16])
+    from ex03_cifar.recipes import Recipe
     with tf.Graph().as_default() as graph:
-        model = training.build(hyperparameters, 1, 500, np.zeros((2, 2, 3, 24), np.float32))
+        model = training.build(Recipe(widths=(8, 16, 16)), 1, np.zeros((2, 2, 3, 24), np.float32))
         with tf.Session(graph=graph) as session:
             session.run(model.initialise)
             checkpoint.load(folder, lambda prefix: model.release_saver.restore(session, prefix))
@@ -105,14 +143,14 @@ def test_it_learns_500_images_and_a_new_process_restores_the_same_logits(small_d
 
 
 def test_it_learns_in_bfloat16_and_in_parts(small_data, tmp_path):
-    code, text = run(TRAIN, options(small_data, str(tmp_path), epochs=20, validation=0,
+    code, text = run(TRAIN, options(small_data, str(tmp_path), epochs=25, validation=0,
                                     precision="bfloat16", save_every=600), str(tmp_path / "out"))
     assert code == 0, text
     assert float(re.findall(r"training accuracy ([\d.]+) %", text)[-1]) > 90, text
 
 
 def test_a_run_killed_at_20_random_moments_ends_in_the_same_weights(
-        small_data, undisturbed, tmp_path):
+        small_data, undisturbed, unreleased, tmp_path):
     reference, _, seconds = undisturbed
     folder, output = str(tmp_path / "killed"), str(tmp_path / "out")
     rng = random.Random(0)
@@ -126,21 +164,19 @@ def test_a_run_killed_at_20_random_moments_ends_in_the_same_weights(
             kills += 1
         else:  # it was through before its moment came: kill a new one
             assert process.exitcode == 0, open(output).read()
-            compare_with_undisturbed(folder, reference)
+            assert_same_bits(variables(folder), variables(reference))
             shutil.rmtree(folder)
+    # Optimizer slots, moving averages and what it remembers of the images, before the release.
+    block(folder)
     code, text = run(TRAIN, options(small_data, folder), output)
-    assert code == 0, text
-    compare_with_undisturbed(folder, reference)
-    assert not [name for name in os.listdir(folder) if name.startswith(".unfinished")]
-
-
-def compare_with_undisturbed(folder, reference):
-    """Optimizer slots and moving averages included, and the released weights too."""
-    assert states(folder)[-1] == states(reference)[-1] == "step-00000008"
-    last = os.path.join("state", "step-00000008")
-    assert_same_bits(variables(os.path.join(folder, last)),
-                     variables(os.path.join(reference, last)))
+    assert code == 1, text
+    for content in variables, remembered:
+        assert_same_bits(content(state(folder, 8)), content(state(unreleased[0], 8)))
+    unblock(folder)
+    code, text = run(TRAIN, options(small_data, folder), output)
+    assert code == 0 and states(folder) == [], text
     assert_same_bits(variables(folder), variables(reference))
+    assert not [name for name in os.listdir(folder) if name.startswith(".unfinished")]
 
 
 def test_ctrl_c_saves_in_the_middle_of_an_epoch_and_the_same_command_goes_on(
@@ -172,40 +208,68 @@ def interrupt(command, number):
     return process.returncode, "".join(lines) + rest
 
 
-def test_two_runs_with_one_seed_print_and_save_the_same(small_data, undisturbed, tmp_path):
+def test_two_runs_with_one_seed_print_and_save_the_same(
+        small_data, undisturbed, unreleased, stopped, tmp_path):
     reference, text, _ = undisturbed
-    code, again = run(TRAIN, options(small_data, str(tmp_path)), str(tmp_path / "out"))
-    assert code == 0 and epoch_lines(again) == epoch_lines(text) and len(epoch_lines(text)) == 3
-    assert_same_bits(variables(str(tmp_path)), variables(reference))
-    code, other = run(TRAIN, options(small_data, str(tmp_path), seed=1, fresh=True),
-                      str(tmp_path / "out"))
-    assert code == 0 and epoch_lines(other) != epoch_lines(text)
+    assert epoch_lines(unreleased[1]) == epoch_lines(text) and len(epoch_lines(text)) == 3
+    code, rest = run(TRAIN, options(small_data, stopped), str(tmp_path / "out"))
+    assert code == 0 and "Going on from step 8 " in rest and epoch_lines(rest) == []
+    assert_same_bits(variables(stopped), variables(reference))
 
 
-def test_at_most_two_states_are_kept(undisturbed):
-    assert states(undisturbed[0]) == ["step-00000007", "step-00000008"]
+def test_at_most_two_states_are_kept_and_none_of_a_finished_run(undisturbed, unreleased):
+    assert states(unreleased[0]) == ["step-00000007", "step-00000008"]
+    assert states(undisturbed[0]) == []
 
 
-def test_contradicting_options_are_named_and_fresh_starts_over(small_data, undisturbed, tmp_path):
+@pytest.mark.parametrize("more", (
+    dict(seed=1), dict(recipe="best"), dict(images=450, epochs=2)), ids=str)
+def test_a_finished_run_does_not_block_one_with_other_options(
+        small_data, undisturbed, tmp_path, more):
     folder = shutil.copytree(undisturbed[0], str(tmp_path / "copy"))
+    code, text = run(TRAIN, options(small_data, folder, **more), str(tmp_path / "out"))
+    assert code == 0 and "Going on" not in text, text
+    assert epoch_lines(text) and epoch_lines(text)[0] not in undisturbed[1]
+    shapes = [{name: value.shape for name, value in variables(place).items()}
+              for place in (folder, undisturbed[0])]
+    assert (shapes[0] == shapes[1]) == ("recipe" not in more)  # "best" has more convolutions
+
+
+def test_contradicting_options_are_named_and_fresh_starts_over(
+        small_data, unreleased, stopped, tmp_path):
     output = str(tmp_path / "out")
-    code, text = run(TRAIN, options(small_data, folder, epochs=4, seed=7), output)
-    assert code == 1 and "Traceback" not in text
+    code, text = run(TRAIN, options(small_data, stopped, epochs=4, seed=7), output)
+    assert code == 2 and "Traceback" not in text
     assert "epochs 3, now 4" in text and "seed 0, now 7" in text and "--fresh" in text
     assert "batch" not in text
-    assert states(folder) == states(undisturbed[0])
-    code, text = run(TRAIN, options(small_data, folder, epochs=4, seed=7, fresh=True), output)
+    assert states(stopped) == states(unreleased[0])
+    code, text = run(TRAIN, options(small_data, stopped, epochs=4, seed=7, fresh=True), output)
     assert code == 0 and len(epoch_lines(text)) == 4
 
 
-def test_a_damaged_newest_state_falls_back_on_the_one_before(small_data, undisturbed, tmp_path):
-    folder = shutil.copytree(undisturbed[0], str(tmp_path / "copy"))
-    newest = os.path.join(folder, "state", "step-00000008")
-    data, = [name for name in os.listdir(newest) if ".data" in name]
-    os.truncate(os.path.join(newest, data), 1000)
-    code, text = run(TRAIN, options(small_data, folder), str(tmp_path / "out"))
+def damage(folder):
+    """Cut the weights of a state short."""
+    data, = [name for name in os.listdir(folder) if ".data" in name]
+    os.truncate(os.path.join(folder, data), 1000)
+
+
+def test_a_damaged_newest_state_falls_back_on_the_one_before(
+        small_data, undisturbed, stopped, tmp_path):
+    damage(state(stopped, 8))
+    code, text = run(TRAIN, options(small_data, stopped), str(tmp_path / "out"))
     assert code == 0 and "Going on from step 7 " in text
-    compare_with_undisturbed(folder, undisturbed[0])
+    assert_same_bits(variables(stopped), variables(undisturbed[0]))
+
+
+def test_with_no_whole_state_nothing_is_overwritten_without_fresh(small_data, stopped, tmp_path):
+    output = str(tmp_path / "out")
+    damage(state(stopped, 8))
+    damage(state(stopped, 7))
+    code, text = run(TRAIN, options(small_data, stopped), output)
+    assert code == 2 and "--fresh starts over" in text and "Traceback" not in text
+    assert len(states(stopped)) == 2
+    code, text = run(TRAIN, options(small_data, stopped, fresh=True, epochs=1), output)
+    assert code == 0 and states(stopped) == []
 
 
 def test_a_second_training_into_one_folder_refuses(small_data, tmp_path):
@@ -218,29 +282,29 @@ def test_a_second_training_into_one_folder_refuses(small_data, tmp_path):
     assert first.is_alive()
     first.kill()
     first.join()
-    assert code == 1 and "Another training is running in %s" % folder in text
+    assert code == 1 and "another training is running in %s" % folder in text
     assert "Traceback" not in text
 
 
 def test_a_full_disk_is_a_sentence_and_leaves_the_state_before_it(
-        small_data, undisturbed, tmp_path):
+        small_data, undisturbed, stopped, tmp_path):
     """A limit on the size of files stands in for the disk: the second save no longer fits."""
-    folder = shutil.copytree(undisturbed[0], str(tmp_path / "copy"))
-    newest = os.path.join(folder, "state", "step-00000008")
-    shutil.rmtree(newest)
-    before = variables(os.path.join(folder, "state", "step-00000007"))
-    released = variables(folder)
+    shutil.rmtree(state(stopped, 8))
+    before, released = variables(state(stopped, 7)), variables(undisturbed[0])
+    for name in os.listdir(undisturbed[0]):
+        if name.startswith(("weights-", "SHA256SUMS")):
+            shutil.copy(os.path.join(undisturbed[0], name), stopped)
     for limit in (5000, 20000, 60000):
-        code, text = run(TRAIN, options(small_data, folder), str(tmp_path / ("out%d" % limit)),
+        code, text = run(TRAIN, options(small_data, stopped), str(tmp_path / ("out%d" % limit)),
                          largest_file=limit)
         assert code == 1 and "cannot be written to" in text, text
         assert "Traceback" not in text
-        assert states(folder) == ["step-00000007"]
-        assert_same_bits(variables(os.path.join(folder, "state", "step-00000007")), before)
-        assert_same_bits(variables(folder), released)
-    code, _ = run(TRAIN, options(small_data, folder), str(tmp_path / "out"))
+        assert states(stopped) == ["step-00000007"]
+        assert_same_bits(variables(state(stopped, 7)), before)
+        assert_same_bits(variables(stopped), released)
+    code, _ = run(TRAIN, options(small_data, stopped), str(tmp_path / "out"))
     assert code == 0
-    compare_with_undisturbed(folder, undisturbed[0])
+    assert_same_bits(variables(stopped), released)
 
 
 def test_a_folder_that_cannot_be_written_is_a_sentence(small_data, tmp_path):
@@ -252,14 +316,12 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(small_data, tmp_path):
         assert "cannot be written to %s" % folder in text
 
 
-def test_a_lost_data_file_leaves_the_state_untouched(small_data, undisturbed, tmp_path):
+def test_a_lost_data_file_leaves_the_state_untouched(small_data, unreleased, stopped, tmp_path):
     data = shutil.copytree(small_data, str(tmp_path / "data"))
     os.remove(os.path.join(data, "data_batch_4.bin"))
-    folder = shutil.copytree(undisturbed[0], str(tmp_path / "copy"))
-    code, text = run(TRAIN, options(data, folder), str(tmp_path / "out"))
+    code, text = run(TRAIN, options(data, stopped), str(tmp_path / "out"))
     assert code == 1 and "data_batch_4.bin cannot be read" in text and "Traceback" not in text
-    assert_same_bits(variables(os.path.join(folder, "state", "step-00000008")),
-                     variables(os.path.join(undisturbed[0], "state", "step-00000008")))
+    assert_same_bits(variables(state(stopped, 8)), variables(state(unreleased[0], 8)))
 
 
 def test_weights_that_are_no_numbers_stop_the_run_and_keep_the_good_state(small_data, tmp_path):
@@ -268,22 +330,39 @@ def test_weights_that_are_no_numbers_stop_the_run_and_keep_the_good_state(small_
     code, text = run(TRAIN, options(small_data, folder, learning_rate="1e30"),
                      str(tmp_path / "out"))
     assert code == 1 and "Traceback" not in text
-    assert "no finite number any more after step 2 " in text and "The state of step 1 is kept" in text
+    assert "no finite number any more after step 2 " in text
+    assert "with --fresh and a smaller --learning-rate" in text
     assert states(folder) == ["step-00000001"]
-    for value in variables(os.path.join(folder, "state", "step-00000001")).values():
+    for value in variables(state(folder, 1)).values():
         assert np.isfinite(value).all()
     assert not os.path.exists(os.path.join(folder, "SHA256SUMS"))  # nothing was released
 
 
-@pytest.mark.parametrize("given, sentence", (
-    (["--images", "500", "--validation", "600"], "Of 500 images 600 are held out"),
-    (["--curves", "curves.jpg"], "does not end in .png"),
-    (["--seed", "4294967296"], "is no whole number from 0 to 4294967295"),
-    (["--learning-rate", "nan"], "is no number from 0 up"),
-    (["--logdir", "/proc/logs"], "--logdir /proc/logs cannot be written")))
-def test_an_impossible_option_is_a_sentence(small_data, tmp_path, given, sentence):
-    code, text = run(TRAIN, options(small_data, str(tmp_path)) + given, str(tmp_path / "out"))
-    assert code in (1, 2) and sentence in text and "Traceback" not in text
+def test_a_reader_that_goes_away_is_not_blamed_on_the_curves(small_data, tmp_path):
+    """As `| head -1` does."""
+    folder = str(tmp_path / "unread")
+    process = subprocess.Popen([sys.executable, "-m", TRAIN] + options(small_data, folder),
+                               cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.readline()
+    process.stdout.close()
+    talk = process.stderr.read().decode()
+    process.stderr.close()
+    assert process.wait() == 128 + signal.SIGPIPE
+    assert "error" not in talk.lower() and "c.png" not in talk
+
+
+def test_curves_that_cannot_be_drawn_do_not_cost_the_weights(small_data, stopped, tmp_path):
+    os.mkdir(os.path.join(stopped, "c.png"))
+    code, text = run(TRAIN, options(small_data, stopped), str(tmp_path / "out"))
+    assert code == 1 and "c.png cannot be written" in text and "Traceback" not in text
+    assert variables(stopped) and states(stopped) == []
+
+
+def test_a_log_that_cannot_be_written_is_a_sentence(small_data, tmp_path):
+    code, text = run(TRAIN, options(small_data, str(tmp_path), logdir="/proc/logs"),
+                     str(tmp_path / "out"))
+    assert code == 1 and "--logdir /proc/logs cannot be written" in text
+    assert "Traceback" not in text
 
 
 def test_tensorboard_gets_the_scalars_and_the_graph(small_data, tmp_path):

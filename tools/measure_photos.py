@@ -13,8 +13,9 @@ import numpy as np
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from ex03_cifar.classifier import RELEASE, Classifier  # noqa: E402, after the path
-from ex03_cifar.picture import read_picture  # noqa: E402
 from ex03_cifar.views import picture_views, squashed  # noqa: E402
+from support import console  # noqa: E402
+from support.picture import read_picture  # noqa: E402
 
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -27,10 +28,11 @@ def main():
     paths = [(label, path) for label, name in enumerate(NAMES)
              for path in sorted(glob.glob(os.path.join(given.folder, name, "*")))]
     if not paths:
-        sys.exit("error: there is no photograph in %s." % os.path.join(given.folder, NAMES[0]))
-    classifier = Classifier(given.checkpoint_dir)
+        raise console.UserError("there is no photograph in %s."
+                                % os.path.join(given.folder, NAMES[0]))
     labels = np.array([label for label, _ in paths])
     pictures = [read_picture(path) for _, path in paths]
+    classifier = Classifier(given.checkpoint_dir)
     by_views = classifier.look([picture_views(picture) for picture in pictures])
     by_squashing = classifier.probabilities(np.stack([squashed(picture) for picture in pictures]),
                                             np.ones(len(pictures), int))
@@ -47,4 +49,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    console.run(main)

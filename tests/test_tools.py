@@ -1,0 +1,22 @@
+"""The tools say what they cannot use."""
+import os
+import shutil
+import sys
+
+from conftest import ROOT, release, run
+
+
+def test_a_file_that_is_no_photograph_is_named(tmp_path):
+    release(str(tmp_path / "weights"))
+    folder = tmp_path / "photos" / "airplane"
+    folder.mkdir(parents=True)
+    shutil.copy(os.path.join(ROOT, "images", "avion.jpg"), str(folder))
+    command = [sys.executable, "tools/measure_photos.py", str(tmp_path / "photos"),
+               "--checkpoint-dir", str(tmp_path / "weights")]
+    done = run(*command)
+    assert done.returncode == 0 and "airplane          1" in done.stdout, done.stderr
+    (folder / "notes.txt").write_text("no picture")
+    done = run(*command)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith("error: %s is not a picture" % (folder / "notes.txt"))
+    assert len(done.stderr.splitlines()) == 1
