@@ -25,6 +25,7 @@ import numpy as np
 from support import checkpoint, console, fashion_drawings, idx, reports
 from support.console import Stopped, UserError, reason, say, whole_number
 from support.run_state import RunState, Saved, StopRequest
+from support.summaries import open_summaries, write_scalars
 from support.tf1 import tf  # TensorFlow, imported when a name of it is first used
 
 
@@ -197,13 +198,10 @@ def training_graph(recipe, steps):
             train = optimizer.minimize(loss + recipe.weight_decay * decay, step)
 
         right = tf.equal(tf.argmax(logits, 1, output_type=tf.int32), labels)
-        tf.summary.scalar("loss", loss)
-        tf.summary.scalar("learning_rate", learning_rate)
         return types.SimpleNamespace(
             graph=graph, images=images, labels=labels, training=training, loss=loss, train=train,
             accuracy=tf.reduce_mean(tf.cast(right, tf.float32)),
-            probabilities=tf.nn.softmax(logits),
-            summary=tf.summary.merge_all(), initialise=tf.global_variables_initializer(),
+            probabilities=tf.nn.softmax(logits), initialise=tf.global_variables_initializer(),
             saver=tf.train.Saver(weights), state_saver=tf.train.Saver())
 
 
@@ -231,16 +229,18 @@ def train(recipe, options, training_set, held_out):
         start, notes = saved.step, saved.notes
         say("Going on from step %d, saved in %s." % (start, state.folder) if start else
             "Training: %d epochs, seed %d, %d pictures" % (recipe.epochs, recipe.seed, len(images)))
-        writer = options.logdir and tf.summary.FileWriter(options.logdir, model.graph)
+        writer = open_summaries(options.logdir, model.graph)
         kept = time.monotonic()
         with console.progress(steps, "step", start) as bar, StopRequest() as stop:
             for step, batch in batches(images, labels, recipe, batch_size, start):
-                train_step(session, model, notes, step, batch, writer)
+                train_step(session, model, notes, step, batch)
                 seen = step % epoch_steps + 1
                 bar.set_postfix(loss=notes["sums"][0] / seen, refresh=False)
                 bar.update()
                 if seen == epoch_steps:
-                    end_epoch(session, model, notes, held_out, epoch_steps, writer, step)
+                    end_epoch(session, model, notes, held_out, epoch_steps,
+                              "test" if state else "validation")
+                    writer = write_scalars(writer, notes["history"][-1], len(notes["history"]))
                 stopping = stop.requested and step + 1 < steps
                 due = seen == epoch_steps or time.monotonic() - kept > options.save_every
                 if state and (stopping or due):
@@ -249,7 +249,7 @@ def train(recipe, options, training_set, held_out):
                 if stopping:
                     raise Stopped("Stopped after step %d%s." % (step + 1, state and (
                         ", saved in %s: the same command, without --fresh, goes on from there"
-                        % state.folder) or ", and --validation saves nothing"))
+                        % state.folder) or "; --validation saves nothing"))
             if state:
                 checkpoint.save(options.checkpoint_dir, session, model.saver, {".json": json.dumps(
                     {"settings": settings, "history": notes["history"]}, indent=1).encode()})
@@ -276,30 +276,25 @@ def batches(images, labels, recipe, batch_size, start):
                 yield step, [whole[first:first + batch_size] for whole in shown]
 
 
-def train_step(session, model, notes, step, batch, writer):
-    """Train one step and add to the sums of the epoch; every 20th is noted for TensorBoard."""
+def train_step(session, model, notes, step, batch):
+    """Train one step and add its loss and accuracy to the sums of the epoch."""
     feed = {model.images: batch[0], model.labels: batch[1], model.training: True}
     loss, accuracy, _ = session.run([model.loss, model.accuracy, model.train], feed)
     if not np.isfinite(loss):
         raise UserError("the loss is %s in step %d: lower peak_learning_rate and start over with "
                         "--fresh. No weights were released." % (loss, step + 1))
     notes["sums"] = [notes["sums"][0] + float(loss), notes["sums"][1] + float(accuracy)]
-    if writer and step % 20 == 0:
-        writer.add_summary(session.run(model.summary, feed), step)
 
 
-def end_epoch(session, model, notes, held_out, steps, writer, step):
+def end_epoch(session, model, notes, held_out, steps, name):
     """Keep the epoch's means and its accuracy on `held_out` in the history, and print them."""
     answers = probabilities(session, model, held_out[0], mirror=False)
     line = {"loss": notes["sums"][0] / steps, "accuracy": notes["sums"][1] / steps,
             "held_out": float(np.mean(answers.argmax(axis=1) == held_out[1]))}
     notes["history"].append(line)
     notes["sums"] = [0, 0]
-    say("epoch %2d: loss %.4f, accuracy %.2f %%, test %.2f %%" % (
-        len(notes["history"]), line["loss"], 100 * line["accuracy"], 100 * line["held_out"]))
-    if writer:
-        writer.add_summary(tf.Summary(value=[
-            tf.Summary.Value(tag="epoch/" + name, simple_value=line[name]) for name in line]), step)
+    say("epoch %2d: loss %.4f, accuracy %.2f %%, %s %.2f %%" % (
+        len(notes["history"]), line["loss"], 100 * line["accuracy"], name, 100 * line["held_out"]))
 
 
 # ---- Evaluation ----
@@ -402,9 +397,8 @@ def main(arguments=None):
     """Train, unless --evaluate; then evaluate what is saved and draw."""
     recipe, options = parse(arguments)
     (images, labels), test_set = load_data(options.data_dir)
-    for folder in (options.logdir, None if options.evaluate else options.image_dir):
-        if folder:  # before minutes of training, not after
-            console.writable_folder(folder)
+    if not options.evaluate:
+        console.writable_folder(options.image_dir)  # before minutes of training, not after
     if options.validation:
         split = len(images) - VALIDATION_SIZE
         if split < 1:

@@ -21,6 +21,7 @@ from ex03_cifar.views import cifar_views
 from support import checkpoint, console, figures
 from support.console import Stopped, UserError, say
 from support.run_state import RunState, Saved, StopRequest
+from support.summaries import open_summaries, write_scalars
 from support.tf1 import tf
 
 WHITENING_IMAGES = 5000
@@ -72,7 +73,9 @@ def train(recipe, run):
                 if step + 1 == ends[epoch]:
                     rate = (step + 1 - start) * recipe.batch_size / (time.monotonic() - began)
                     end_epoch(session, model, notes, held_out, rate)
-                    writer = summarise(writer, notes["history"], session.run(model.learning_rate))
+                    writer = write_scalars(writer, dict(
+                        notes["history"][-1],
+                        learning_rate=float(session.run(model.learning_rate))), epoch + 1)
                 stopping = stop.requested and step + 1 < ends[-1]
                 if stopping or step + 1 == ends[-1] or time.monotonic() - kept > run.save_every:
                     state.save(session, model.state_saver,
@@ -162,32 +165,6 @@ def end_epoch(session, model, notes, held_out, rate):
         line["validation"] = float(np.mean(answers == held_out[1]))
         text += "  validation accuracy %.2f %%" % (100 * line["validation"])
     say("%s  (%.0f images/s so far)" % (text, rate))
-
-
-def open_summaries(logdir, graph):
-    """Return the writer of TensorBoard's events in `logdir`, or None without one."""
-    try:
-        return tf.summary.FileWriter(logdir, graph) if logdir else None
-    except (OSError, tf.errors.OpError) as error:
-        raise UserError("--logdir %s cannot be written: %s." % (logdir, console.reason(error)))
-
-
-def summarise(writer, history, learning_rate):
-    """Write the last epoch for TensorBoard; return the writer, or None once it cannot write.
-
-    Losing TensorBoard must not lose the training.
-    """
-    if writer is None:
-        return None
-    scalars = dict(history[-1], learning_rate=float(learning_rate))
-    values = [tf.Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
-    try:
-        writer.add_summary(tf.Summary(value=values), len(history))
-        writer.flush()
-    except (OSError, RuntimeError, tf.errors.OpError) as error:
-        console.complain("nothing more is written for TensorBoard: %s." % console.reason(error))
-        return None
-    return writer
 
 
 def release(session, model, recipe, folder, held_out):

@@ -1,0 +1,29 @@
+"""Summaries for TensorBoard (`tf.summary`), which may fail without the training failing."""
+from support.console import UserError, complain, reason
+from support.tf1 import tf
+
+
+def open_summaries(logdir, graph):
+    """Return a `tf.summary.FileWriter` in `logdir`, or None without one.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    try:
+        return tf.summary.FileWriter(logdir, graph) if logdir else None
+    except (OSError, tf.errors.OpError) as error:
+        raise UserError("--logdir %s cannot be written: %s." % (logdir, reason(error)))
+
+
+def write_scalars(writer, scalars, step):
+    """Write a dict of name to number; return the writer, or None once it cannot write."""
+    if writer is None:
+        return None
+    values = [tf.Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
+    try:
+        writer.add_summary(tf.Summary(value=values), step)
+        writer.flush()
+    except (OSError, RuntimeError, tf.errors.OpError) as error:
+        complain("nothing more is written for TensorBoard: %s." % reason(error))
+        return None
+    return writer
