@@ -1,64 +1,160 @@
 """Picture files are read as a person sees them, or refused with a reason."""
 import io
+import os
 import struct
+import sys
 import time
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from conftest import ROOT, run
+from PIL import Image, ImageCms
 
-from ex03_cifar import picture as reader
-from ex03_cifar.picture import PictureError, read_picture
 from ex03_cifar.views import cifar_views, picture_views
 from pictures import encodings, formats, photograph
+from support import picture as reader
+from support.picture import PictureError, read_picture
 
 
 def small(picture):
     return np.asarray(picture.resize((32, 32), Image.BICUBIC)).astype(float)
 
 
-def read(folder, name, content):
+def read(folder, name, content, short_side=None):
     path = folder / name
     path.write_bytes(content)
-    return read_picture(str(path))
+    return read_picture(str(path), short_side)
+
+
+def luma_of(path):
+    return np.array(read_picture(str(path)).convert("L"))
 
 
 def refused(folder, content):
-    with pytest.raises(PictureError) as caught:
-        read(folder, "x", content)
-    return str(caught.value)
+    """Return the problem with a file for both readers: of all pixels, and of a small picture."""
+    problems = set()
+    for short_side in (None, 96):
+        with pytest.raises(PictureError) as caught:
+            read(folder, "x", content, short_side)
+        problems.add(caught.value.problem)
+        assert str(caught.value).startswith(str(folder / "x") + " is ")
+    problem, = problems
+    return problem
 
 
-def test_every_encoding_shows_the_same_picture(tmp_path):
+def detail():
+    """A corner of a photograph, RGB, small and of odd size."""
+    return photograph().crop((150, 100, 211, 137))
+
+
+@pytest.mark.parametrize("short_side", [None, 96])
+def test_every_encoding_shows_the_same_picture(tmp_path, short_side):
     picture = photograph()
     colour, gray = small(picture), small(picture.convert("L").convert("RGB"))
     for name, content in encodings(picture).items():
-        seen = small(read(tmp_path, name, content))
+        seen = small(read(tmp_path, name, content, short_side))
         difference = min(np.abs(seen - colour).mean(), np.abs(seen - gray).mean())
         assert difference < 2.5, name
+
+
+@pytest.mark.parametrize("mode, name", [
+    ("RGB", "a.png"), ("RGB", "a.bmp"), ("RGB", "a.webp"), ("RGB", "a.jpg"), ("L", "a.png"),
+    ("1", "a.png"), ("P", "a.png"), ("P", "a.gif"), ("CMYK", "a.jpg"), ("CMYK", "a.tif"),
+    ("F", "a.tif"), ("YCbCr", "a.jpg")])
+def test_luma_is_what_pillow_converts_to(tmp_path, mode, name):
+    whole_numbers = detail().convert("L" if mode == "F" else "RGB")  # Pillow cuts fractions off
+    whole_numbers.convert(mode).save(str(tmp_path / name))
+    with Image.open(str(tmp_path / name)) as picture:
+        expected = np.array(picture.convert("L"))
+    assert expected.std() > 10
+    np.testing.assert_array_equal(luma_of(tmp_path / name), expected)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
+def test_sixteen_bits_are_scaled_not_clipped(tmp_path, suffix):
+    gray = np.array(detail().convert("L"))
+    deep = (gray.astype(np.uint16) << 8) + 77
+    path = tmp_path / ("deep." + suffix)
+    if suffix == "pgm":
+        path.write_bytes(b"P5 %d %d 65535\n" % gray.shape[::-1] + deep.astype(">u2").tobytes())
+    else:
+        Image.frombytes("I;16", gray.shape[::-1], deep.astype("<u2").tobytes()).save(str(path))
+    np.testing.assert_array_equal(luma_of(path), gray)
 
 
 def test_16_bits_are_scaled(tmp_path):
     ramp = np.linspace(0, 65535, 64 * 64).astype(np.uint16).reshape(64, 64)
     Image.fromarray(ramp).save(str(tmp_path / "ramp.png"))
-    seen = np.asarray(read_picture(str(tmp_path / "ramp.png")))[..., 0]
-    assert np.abs(seen - ramp / 257).max() <= 1
+    assert np.abs(luma_of(tmp_path / "ramp.png") - ramp / 257).max() <= 1
 
 
-def test_transparent_is_white(tmp_path):
-    Image.new("RGBA", (50, 50), (0, 0, 0, 0)).save(str(tmp_path / "clear.png"))
-    assert np.asarray(read_picture(str(tmp_path / "clear.png"))).min() == 255
+@pytest.mark.parametrize("white", [1, 255, 65535])
+@pytest.mark.parametrize("short_side", [None, 96])
+def test_a_float_picture_is_scaled_by_its_white(tmp_path, white, short_side):
+    """In [0,1] too: a reader that clips to 8 bits sees it black."""
+    gray = np.array(detail().convert("L"))
+    gray[0, 0] = 255
+    Image.fromarray(gray * np.float32(white / 255)).save(str(tmp_path / "float.tif"))
+    seen = np.asarray(read_picture(str(tmp_path / "float.tif"), short_side))
+    assert abs(seen.astype(int) - gray[..., None]).max() <= (1 if white == 65535 else 0)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_what_is_transparent_is_white(tmp_path, mode):
+    picture = detail()
+    expected = np.array(picture.convert("L"))
+    expected[:20] = 255
+    picture = picture.convert(mode)
+    alpha = Image.new("L", picture.size, 255)
+    alpha.paste(0, (0, 0, picture.width, 20))
+    picture.putalpha(alpha)
+    picture.save(str(tmp_path / "a.png"))
+    np.testing.assert_array_equal(luma_of(tmp_path / "a.png"), expected)
+
+
+def test_a_transparent_palette_entry_is_white(tmp_path):
+    picture = Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8)).convert("P")
+    picture.putpalette([10, 10, 10, 90, 90, 90] + [0] * 762)
+    picture.save(str(tmp_path / "a.png"), transparency=0)
+    np.testing.assert_array_equal(luma_of(tmp_path / "a.png"), [[255, 90], [90, 255]])
+
+
+def test_lab_keeps_its_light_and_dark(tmp_path):
+    rgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    ImageCms.profileToProfile(detail(), rgb, lab, outputMode="LAB").save(str(tmp_path / "a.tif"))
+    difference = luma_of(tmp_path / "a.tif").astype(int) - np.array(detail().convert("L"))
+    assert abs(difference).max() < 6  # L*, a*, b* were rounded to 8 bits
+
+
+@pytest.mark.parametrize("mode, suffix", [("RGB", "jpg"), ("RGB", "png"), ("I;16", "png")])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_camera_is_turned_back(tmp_path, orientation, mode, suffix):
+    gray = np.repeat(np.repeat(np.arange(6, dtype=np.uint8).reshape(2, 3) * 40, 8, 0), 8, 1)
+    # How each of Exif's orientations (CIPA DC-008, tag 0x0112) stores the upright picture.
+    stored = {1: gray, 2: gray[:, ::-1], 3: gray[::-1, ::-1], 4: gray[::-1], 5: gray.T,
+              6: np.rot90(gray), 7: gray[::-1, ::-1].T, 8: np.rot90(gray, -1)}[orientation]
+    if mode == "I;16":
+        deep = np.ascontiguousarray(stored).astype("<u2") << 8
+        picture = Image.frombytes("I;16", deep.shape[::-1], deep.tobytes())
+    else:
+        picture = Image.fromarray(np.ascontiguousarray(stored)).convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture.save(str(tmp_path / ("a." + suffix)), exif=exif)
+    seen = luma_of(tmp_path / ("a." + suffix))
+    assert seen.shape == gray.shape
+    assert abs(seen.astype(int) - gray).max() <= (3 if suffix == "jpg" else 0)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's; ./predict is tested for silence
 def test_a_cut_file_is_refused_or_whole(tmp_path):
     """No picture is answered of which a part is missing: gray halves mislead."""
     for name, content in formats().items():
-        whole = small(read(tmp_path, "whole", content))
+        whole = small(read(tmp_path, "whole", content, 96))
         for share in np.linspace(0.02, 0.99, 25):
             try:
-                cut = read(tmp_path, "cut", content[:int(len(content) * share)])
+                cut = read(tmp_path, "cut", content[:int(len(content) * share)], 96)
             except PictureError:
                 continue
             assert np.abs(small(cut) - whole).max() < 1, (name, share)
@@ -66,28 +162,39 @@ def test_a_cut_file_is_refused_or_whole(tmp_path):
 
 def test_other_formats_of_pillow_are_not_opened(tmp_path):
     postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
-    assert "format connu" in refused(tmp_path, postscript)
+    assert refused(tmp_path, postscript) == "unknown"
     for kind in ("ICO", "TGA", "PCX", "SGI", "IM"):
         stream = io.BytesIO()
         photograph().resize((64, 64)).save(stream, kind)
-        assert "format connu" in refused(tmp_path, stream.getvalue())
+        assert refused(tmp_path, stream.getvalue()) == "unknown"
 
 
-def png_bomb(width, height):
+def png(width, height, colour_type, pixels):
+    """A PNG of 8 bits; `pixels` is the compressed stream of its rows."""
     def chunk(name, content):
         return (struct.pack(">I", len(content)) + name + content
                 + struct.pack(">I", zlib.crc32(name + content)))
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1 << 20)))
+    header = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels)
+            + chunk(b"IEND", b""))
+
+
+def png_bomb(width, height):
+    return png(width, height, 2, zlib.compress(bytes(1 << 20)))
 
 
 @pytest.mark.parametrize("content", [
-    png_bomb(9000, 9000), png_bomb(100000, 100000), b"P3\n3000 3000\n255\n" + b"1 " * 99,
+    png_bomb(20000, 20000), png_bomb(100000, 100000), b"P3\n3000 3000\n255\n" + b"1 " * 99,
     b"P6\n50000 50000\n255\n"], ids=["png", "huge-png", "plain-ppm", "ppm"])
 def test_a_bomb_is_refused_unread(tmp_path, content):
     start = time.time()
-    assert "trop grande" in refused(tmp_path, content)
+    assert refused(tmp_path, content) in ("large", "memory")
     assert time.time() - start < 1
+
+
+def test_a_picture_to_be_reduced_may_have_fewer_pixels(tmp_path):
+    with pytest.raises(PictureError, match="too large a picture .9000 x 9000 pixels"):
+        read(tmp_path, "x", png_bomb(9000, 9000), 96)
 
 
 def test_a_tile_larger_than_its_picture_is_refused(tmp_path):
@@ -98,32 +205,68 @@ def test_a_tile_larger_than_its_picture_is_refused(tmp_path):
             (323, 64000), (324, 8), (325, 99)]
     content = (b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", len(tags))
                + b"".join(entry(*tag) for tag in tags) + b"\0" * 200)
-    assert "trop grande" in refused(tmp_path, content)
+    assert refused(tmp_path, content) == "large"
 
 
 def test_a_large_jpeg_is_reduced_while_it_is_decoded(tmp_path):
     Image.new("RGB", (6000, 5000), "navy").save(str(tmp_path / "large.jpg"))
-    assert max(read_picture(str(tmp_path / "large.jpg")).size) < 1000
+    assert max(read_picture(str(tmp_path / "large.jpg"), 96).size) < 1000
+    assert read_picture(str(tmp_path / "large.jpg")).size == (6000, 5000)
 
 
 def test_a_file_that_is_too_big_is_refused(tmp_path):
     with open(str(tmp_path / "big.png"), "wb") as stream:
         stream.truncate(reader.FILE_BYTES + 1)
-    with pytest.raises(PictureError, match="trop gros"):
+    with pytest.raises(PictureError, match=r"is too big \(256 MB\)"):
         read_picture(str(tmp_path / "big.png"))
+
+
+MEASURE = """
+import resource, sys
+from support.picture import read_picture
+read_picture("images/avion.jpg", 96)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+picture = read_picture(sys.argv[1], 96)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, *picture.size)
+"""
+
+
+@pytest.mark.parametrize("height, colour_type", [(1 << 26, 0), (5 * 10 ** 6, 2), (4 * 10 ** 7, 2)],
+                         ids=["grey", "colour", "long colour"])
+def test_a_picture_of_one_pixel_width_takes_little_memory(tmp_path, height, colour_type):
+    deflater = zlib.compressobj(1)
+    row = b"\0" + b"\x80" * (3 if colour_type else 1)
+    part = row * (height // 64)
+    stream = b"".join(deflater.compress(part) for _ in range(64)) + deflater.flush()
+    (tmp_path / "thin.png").write_bytes(png(1, height, colour_type, stream))
+    done = run(sys.executable, "-c", MEASURE, str(tmp_path / "thin.png"))
+    assert done.returncode == 0, done.stderr
+    kilobytes, width, seen = map(int, done.stdout.split())
+    assert width == 1 and seen <= reader.LONGEST
+    # Pillow stores 4 bytes a pixel in colour, and 8 for the address of each row.
+    decoded = height * (8 + (4 if colour_type else 1))
+    assert kilobytes * 1024 < 1.5 * decoded + 2e7
+
+
+def test_two_threads_that_ask_for_standard_input_both_get_it():
+    code = ("from concurrent.futures import ThreadPoolExecutor; "
+            "from support.picture import read_picture; "
+            "print([picture.size for picture in ThreadPoolExecutor(2).map(read_picture, '--')])")
+    done = run("sh", "-c", '(sleep 0.3; cat images/avion.jpg) | "$0" -c "$1"', sys.executable, code)
+    with Image.open(os.path.join(ROOT, "images", "avion.jpg")) as picture:
+        assert (done.stdout, done.stderr) == ("%s\n" % ([picture.size] * 2), "")
 
 
 def test_a_cifar_picture_has_the_views_of_evaluate():
     image = np.random.RandomState(0).randint(0, 256, (32, 32, 3)).astype(np.uint8)
     views = picture_views(Image.fromarray(image))
     assert np.array_equal(views.first, cifar_views(image[None])[0])
-    assert views.further is None
+    assert len(views.further) == 0
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 900), (900, 2), (31, 33), (64, 64), (500, 375)])
 def test_any_size_has_views(size):
     views = picture_views(Image.new("RGB", size, (10, 200, 30)))
-    further = views.further()
-    assert views.first.shape == (2, 32, 32, 3) and further.shape == (8, 32, 32, 3)
-    assert views.first.dtype == further.dtype == np.uint8
+    assert views.first.shape == (2, 32, 32, 3) and views.further.shape == (8, 32, 32, 3)
+    assert views.first.dtype == views.further.dtype == np.uint8
     assert np.array_equal(views.first[0, 0, 0], [10, 200, 30])

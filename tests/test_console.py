@@ -1,0 +1,58 @@
+"""One dialect for all programs: exit codes, error sentences, streams that are closed."""
+import argparse
+import sys
+
+import pytest
+from conftest import run
+
+from support import console
+
+
+def raises(error):
+    def main():
+        raise error
+    return main
+
+
+@pytest.mark.parametrize("main, code, sentence", [
+    (lambda: None, 0, ""),
+    (lambda: 1, 1, ""),
+    (raises(console.UserError("No.")), 1, "error: No.\n"),
+    (raises(console.UsageError("No.")), 2, "error: No.\n"),
+    (raises(console.Stopped("Saved.")), 130, "Saved.\n"),
+    (raises(KeyboardInterrupt()), 130, ""),
+    (raises(BrokenPipeError()), 141, ""),
+    (raises(FileNotFoundError(2, "No such file", "a")), 1, "error: a: No such file.\n")])
+def test_each_ending_has_its_code(main, code, sentence, capsys):
+    with pytest.raises(SystemExit) as end:
+        console.run(main)
+    assert (end.value.code,) + tuple(capsys.readouterr()) == (code, "", sentence)
+
+
+@pytest.mark.parametrize("redirection", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_leads_nowhere(tmp_path, redirection):
+    path = tmp_path / "file"
+    code = ("import sys; from support import console; console.open_closed_streams(); "
+            "stream = open(sys.argv[1], 'w'); print('told'); print('told', file=sys.stderr); "
+            "print(sys.stdin.read(), file=stream)")
+    done = run("sh", "-c", '"$0" -c "$1" "$2" ' + redirection, sys.executable, code, str(path),
+               stdin=-3)  # nothing to read where it is open
+    assert done.returncode == 0 and path.read_text() == "\n"
+    assert done.stdout == ("" if ">&- " in redirection + " " and redirection != "2>&-" else "told\n")
+    assert done.stderr == ("" if "2>&-" in redirection else "told\n")
+
+
+def test_a_whole_number_is_made_of_digits():
+    convert = console.whole_number(1, 10)
+    assert convert("10") == 10
+    for text in ("²", "0", "11", "1.0", "-1", "", "1\n", "٣"):
+        with pytest.raises(argparse.ArgumentTypeError):
+            convert(text)
+
+
+def test_a_folder_is_made_or_a_sentence(tmp_path):
+    assert (tmp_path / "new") == console.writable_folder(tmp_path / "new")
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(console.UserError, match="nothing can be written to .*file: File exists"):
+        console.writable_folder(str(tmp_path / "file"))
+    assert not list((tmp_path / "new").iterdir())
