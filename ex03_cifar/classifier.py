@@ -105,7 +105,7 @@ def inference_graph(widths, convolutions):
         saver = tf.train.Saver().as_saver_def()
     lean = tf.graph_util.extract_sub_graph(
         graph.as_graph_def(),
-        TENSORS + (saver.restore_op_name, saver.save_tensor_name.split(":")[0]))
+        list(TENSORS) + [saver.restore_op_name, saver.save_tensor_name.split(":")[0]])
     for node in lean.node:
         node.attr.pop("debug_name", None)  # unknown to TensorFlow 1.15
     return tf.train.export_meta_graph(

@@ -56,7 +56,7 @@ def test_every_picture_gets_the_same_class_and_the_same_probabilities():
     pictures = sorted(glob.glob(os.path.join(PHOTOS, "*", "*.jpg"))
                       or glob.glob(os.path.join(ROOT, "images", "*.jpg")))
     answers = [[json.loads(line) for line in text.splitlines()]
-               for text in both("predict", "--json", *pictures)]
+               for text in both("predict", "--json", "--exact", *pictures)]
     assert len(answers[0]) == len(answers[1]) == len(pictures) > 0
     for first, second in zip(*answers):
         assert first["path"] == second["path"] and first["class"] == second["class"]
