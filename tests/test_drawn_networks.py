@@ -1,0 +1,81 @@
+"""The pictures of trained networks show what the networks compute, recomputed by NumPy alone."""
+import os
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+sys.path[:0] = [ROOT, os.path.join(ROOT, "tools")]
+
+import draw_features  # noqa: E402
+import draw_network  # noqa: E402
+import ex02_fashion_cnn as ex02  # noqa: E402
+from ex03_cifar.classifier import Classifier  # noqa: E402
+from support.network_drawings import tiles  # noqa: E402
+from support.tf1 import tf  # noqa: E402
+
+IMAGE = np.random.RandomState(0).randint(0, 256, (28, 28)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def fashion():
+    model, session, _ = ex02.load_network(ex02.RELEASE)
+    with session:
+        yield model, session
+
+
+def test_the_filters_are_those_of_the_checkpoint(fashion):
+    prefix, = [os.path.join(ex02.RELEASE, name[:-6]) for name in os.listdir(ex02.RELEASE)
+               if name.endswith(".index")]
+    kernel = tf.train.NewCheckpointReader(prefix).get_tensor("network/conv1/kernel")
+    drawn = draw_network.first_kernels(fashion[1])
+    assert len(drawn) == kernel.shape[-1]
+    for number, values in enumerate(drawn):
+        np.testing.assert_array_equal(values, kernel[:, :, 0, number])
+    before = draw_network.untrained(len(drawn))
+    assert np.shape(before) == np.shape(drawn) and np.corrcoef(np.ravel(before), np.ravel(drawn))[0, 1] < 0.9
+
+
+def test_the_way_is_computed_layer_by_layer(fashion):
+    layers = draw_network.way(*fashion, IMAGE)
+    assert [kind for kind, _, _ in layers] == [
+        "A picture", "Convolution 5×5", "Max-pooling", "Convolution 3×3", "Max-pooling",
+        "Convolution 3×3", "Dense", "Output, softmax"]
+    for kind, shape, values in layers:
+        assert shape == "×".join(map(str, values.shape)), kind
+    first, pooled, answer = layers[1][2], layers[2][2], layers[-1][2]
+    normalised = np.pad((IMAGE - ex02.PIXEL_MEAN) / ex02.PIXEL_STD, 2, "constant")
+    for number, kernel in enumerate(draw_network.first_kernels(fashion[1])[:5]):
+        expected = sum(kernel[row, column] * normalised[row:row + 28, column:column + 28]
+                       for row in range(5) for column in range(5))
+        np.testing.assert_allclose(first[..., number], expected, atol=1e-3)
+    np.testing.assert_array_equal(pooled, first.reshape(14, 2, 14, 2, -1).max(axis=(1, 3)))
+    assert answer.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_unit_sees_the_part_that_is_drawn_and_nothing_else():
+    classifier = Classifier(exact=True)
+    layers = draw_features.convolutions(classifier.session.graph)
+    assert len(layers) == 1 + 9
+    rng = np.random.RandomState(1)
+    image = rng.randint(0, 256, (32, 32, 3)).astype(np.uint8)
+    for _, tensor, (first, step, size) in layers[:5]:
+        top, left = first + step * 5, first + step * 6
+        inside = np.zeros((32, 32), bool)
+        inside[max(0, top):top + size, max(0, left):left + size] = True
+        noise = rng.randint(0, 256, image.shape).astype(np.uint8)
+        pictures = np.stack([image, np.where(inside[..., None], image, noise),
+                             np.where(inside[..., None], noise, image)])
+        seen = classifier.session.run(tensor, {classifier.images: pictures})[:, 5, 6]
+        np.testing.assert_allclose(seen[0], seen[1], atol=1e-4)
+        assert np.abs(seen[0] - seen[2]).max() > 0.01
+        np.testing.assert_array_equal(
+            draw_features.part(image, (5, 6), (first, step, size))[-1, -1],
+            image[top + size - 1, left + size - 1])
+
+
+def test_tiles_keep_the_order_and_the_sign():
+    sheet = tiles([np.full((2, 2), value) for value in (1.0, -4.0, 2.0)], 2)
+    assert sheet.shape == (5, 5) and np.isnan(sheet[2]).all()
+    assert (sheet[0, 0], sheet[0, 3], sheet[3, 0]) == (1, -1, 1)

@@ -1,0 +1,116 @@
+"""Draw images/ex03_features.png: the parts of training images that excite units of exercise 3 most.
+
+    python tools/draw_features.py
+
+From layer to layer the network sees more of the image and answers to more of what is in it. 2.1 is
+the first convolution of the second block. Each row is a unit (a filter of a convolution), each picture the part of a training image that the unit
+sees where its sum is largest, of the images where that is largest.
+"""
+import argparse
+import os
+import re
+import sys
+
+import numpy as np
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from ex03_cifar import dataset  # noqa: E402, after the path
+from ex03_cifar.classifier import RELEASE, Classifier  # noqa: E402
+from support import console, feature_drawings  # noqa: E402
+from support.tf1 import tf  # noqa: E402
+
+IMAGES = 5000  # training images that are looked at
+BATCH = 250
+UNITS, PARTS = 5, 8  # rows and columns for each convolution
+
+
+def convolutions(graph):
+    """Return (name, tensor, field) of each convolution of the network that answers, in order.
+
+    field: (first, step, size) in pixels: the unit at index i sees the `size` pixels from
+    first + step * i on, along either axis.
+    """
+    found, first, step, size = [], 0, 1, 1
+    for operation in graph.get_operations():
+        if not operation.name.startswith("network/") or operation.type not in ("Conv2D", "MaxPool"):
+            continue
+        pooling = operation.type == "MaxPool"
+        width = 2 if pooling else int(operation.inputs[1].shape[0])
+        if operation.get_attr("padding") == b"SAME":
+            first -= step * (width // 2)
+        size += step * (width - 1)
+        if pooling:
+            step *= 2
+        else:
+            found.append((operation.name, operation.outputs[0], (first, step, size)))
+    return found
+
+
+def largest_sums(classifier, tensors, images):
+    """Return for each tensor and unit, of all places in an image, the largest: float32 [N,F]."""
+    with classifier.session.graph.as_default():
+        maxima = [tf.reduce_max(tensor, axis=[1, 2]) for tensor in tensors]
+    with console.progress(len(images), "image") as bar:
+        parts = []
+        for start in range(0, len(images), BATCH):
+            feed = {classifier.images: images[start:start + BATCH]}
+            parts.append(classifier.session.run(maxima, feed))
+            bar.update(BATCH)
+    return [np.concatenate(part) for part in zip(*parts)]
+
+
+def choose_units(sums):
+    """Return UNITS units whose strongest images stand out most, and are not those of another."""
+    top = np.sort(sums, axis=0)[-PARTS:].mean(axis=0)
+    chosen, taken = [], set()
+    for unit in np.argsort(-(top - sums.mean(axis=0)) / sums.std(axis=0), kind="mergesort"):
+        images = set(np.argsort(-sums[:, unit], kind="mergesort")[:PARTS].tolist())
+        if len(images & taken) <= PARTS // 4 and len(chosen) < UNITS:
+            chosen.append(unit)
+            taken |= images
+    return chosen
+
+
+def part(image, place, field):
+    """Return what a unit sees of an image: uint8 [S,S,3], white where that is beyond the border."""
+    first, step, size = field
+    if size >= len(image):
+        return image
+    padded = np.pad(image, ((size, size), (size, size), (0, 0)), "constant", constant_values=255)
+    top, left = [size + first + step * int(index) for index in place]
+    return padded[top:top + size, left:left + size]
+
+
+def exciting_parts(classifier, tensor, field, sums, images):
+    """Return the parts that excite the chosen units most, a list of lists of uint8 [S,S,3]."""
+    rows = []
+    for unit in choose_units(sums):
+        best = np.argsort(-sums[:, unit], kind="mergesort")[:PARTS]
+        maps = classifier.session.run(tensor, {classifier.images: images[best]})[..., unit]
+        places = [np.unravel_index(one.argmax(), one.shape) for one in maps]
+        rows.append([part(images[number], place, field) for number, place in zip(best, places)])
+    return rows
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--checkpoint-dir", default=RELEASE, help="the released weights")
+    parser.add_argument("--output", type=console.png_path,
+                        default=os.path.join(console.IMAGES, "ex03_features.png"))
+    given = parser.parse_args()
+    classifier = Classifier(given.checkpoint_dir, exact=True)
+    images = dataset.load_train()[0][:IMAGES]
+    layers = convolutions(classifier.session.graph)[1:]  # not the whitening, which is not learnt
+    sums = largest_sums(classifier, [tensor for _, tensor, _ in layers], images)
+    drawn = []
+    for number, (name, tensor, field) in enumerate(layers):
+        place, = re.findall(r"block(\d+)/conv(\d+)", name)
+        drawn.append(("%s.%s" % place, min(32, field[2]),
+                      exciting_parts(classifier, tensor, field, sums[number], images)))
+    feature_drawings.draw_exciting_parts(drawn, given.output)
+    print("drew %s" % given.output)
+
+
+if __name__ == "__main__":
+    console.run(main)
