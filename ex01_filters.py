@@ -3,7 +3,9 @@
 
     python ex01_filters.py                    images/source.jpg -> images/ex01_*.png
     python ex01_filters.py photo.jpg --output-dir out
-    python ex01_filters.py --steps            how a convolution works, in one picture
+    python ex01_filters.py --kernel sharpen photo.jpg             a filter by name, in colour
+    python ex01_filters.py --kernel "0 -1 0 -1 5 -1 0 -1 0" photo.jpg       or by its numbers
+    python ex01_filters.py --steps            how a network tells an X from an O, in pictures
 
 One tf.nn.conv2d applies both Sobel filters at once: its kernel [3, 3, 1, 2] holds two 3x3 filters
 for one channel of input (the luma). Small integers are exact in float32, so the results are the
@@ -31,48 +33,73 @@ HORIZONTAL_FILTER = np.array([[-1, -2, -1],
                               [1, 2, 1]], np.float32)
 VERTICAL_FILTER = HORIZONTAL_FILTER.T
 
+# Filters of any course, for --kernel; the blur is a binomial filter and keeps the brightness.
+NAMED_KERNELS = {
+    "identity": np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]], np.float32),
+    "blur": np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], np.float32) / 16,
+    "sharpen": np.array([[0, -1, 0], [-1, 5, -1], [0, -1, 0]], np.float32),
+    "emboss": np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]], np.float32),
+    "outline": np.array([[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]], np.float32),
+}
+
 STRIP_PIXELS = 1 << 20  # a picture is filtered in strips of about this many pixels
 
 
-def build_graph():
-    """One conv2d with two filters.
+def build_graph(kernel, signed=False):
+    """One conv2d.
 
+    Args:
+        kernel: float32 [side, side, 1, filters], the side odd.
+        signed: cut what is below zero, instead of dropping the sign.
     Returns:
         graph: tf.Graph.
-        pixels: uint8 placeholder [1, rows + 2, columns + 2, 1], luma with a border of one pixel.
-        magnitudes: uint8 [1, rows, columns, 2], |horizontal| and |vertical| response, cut at 255.
+        pixels: uint8 placeholder [N, rows + side - 1, columns + side - 1, 1], N channels with a
+            border.
+        responses: uint8 [N, rows, columns, filters], cut at 255.
     """
     graph = tf.Graph()
     with graph.as_default():
-        pixels = tf.placeholder(tf.uint8, [1, None, None, 1], name="pixels")
-        kernel = np.stack([HORIZONTAL_FILTER, VERTICAL_FILTER], axis=-1).reshape(3, 3, 1, 2)
+        pixels = tf.placeholder(tf.uint8, [None, None, None, 1], name="pixels")
         responses = tf.nn.conv2d(tf.cast(pixels, tf.float32), tf.constant(kernel),
                                  strides=[1, 1, 1, 1], padding="VALID", name="filters")
-        magnitudes = tf.cast(tf.minimum(tf.abs(responses), 255.0), tf.uint8, name="magnitudes")
-    return graph, pixels, magnitudes
+        strengths = tf.nn.relu(responses) if signed else tf.abs(responses)
+        responses = tf.cast(tf.minimum(tf.round(strengths), 255.0), tf.uint8, name="responses")
+    return graph, pixels, responses
 
 
-def apply_filters(luma):
+def apply_filters(channels, filters, signed=False):
     """Filter a picture, strip by strip: the memory that conv2d needs does not grow with it.
 
     Args:
-        luma: uint8 [rows, columns].
+        channels: uint8 [N, rows, columns]; each is filtered for itself.
+        filters: a list of filters, float32 [side, side] each.
+        signed: as for build_graph().
     Returns:
-        uint8 [2, rows, columns]: the horizontal patterns, the vertical patterns.
+        uint8 [N, rows, columns, filters].
     """
-    graph, pixels, magnitudes = build_graph()
-    rows, columns = luma.shape
+    graph, pixels, responses = build_graph(np.stack(filters, axis=-1)[:, :, np.newaxis], signed)
+    border = len(filters[0]) // 2
+    count, rows, columns = channels.shape
     # Repeating the outermost pixels makes no step at the border, so no frame of false edges.
-    bordered = np.pad(luma, 1, mode="edge")
-    patterns = np.empty((2, rows, columns), np.uint8)
-    strip_rows = max(1, STRIP_PIXELS // columns)
+    bordered = np.pad(channels, ((0, 0), (border, border), (border, border)), mode="edge")
+    filtered = np.empty((count, rows, columns, len(filters)), np.uint8)
+    strip_rows = max(1, STRIP_PIXELS // (count * columns))
     # On the CPU: a GPU's algorithm may round where the CPU is exact.
     with tf.Session(graph=graph, config=tf.ConfigProto(device_count={"GPU": 0})) as session:
         for top in range(0, rows, strip_rows):
-            strip = bordered[top:top + strip_rows + 2]
-            filtered = session.run(magnitudes, {pixels: strip[np.newaxis, :, :, np.newaxis]})
-            patterns[:, top:top + strip_rows] = np.moveaxis(filtered[0], -1, 0)
-    return patterns
+            strip = bordered[:, top:top + strip_rows + 2 * border, :, np.newaxis]
+            filtered[:, top:top + strip_rows] = session.run(responses, {pixels: strip})
+    return filtered
+
+
+def read_source(path, outputs):
+    """Return the picture as Pillow image in RGB, after making sure that all can be written."""
+    if os.path.realpath(path) in map(os.path.realpath, outputs):
+        raise console.UsageError("%s would be replaced by its own result; choose another "
+                                 "--output-dir." % path)
+    picture = read_picture(path)
+    console.writable_folder(os.path.dirname(outputs[0]))
+    return picture
 
 
 def write_filters(path, folder):
@@ -83,16 +110,41 @@ def write_filters(path, folder):
     """
     outputs = [os.path.join(folder, "ex01_%s.png" % name)
                for name in ("horizontal", "vertical", "filters")]
-    if os.path.realpath(path) in map(os.path.realpath, outputs):
-        raise console.UsageError("%s would be replaced by its own result; choose another "
-                                 "--output-dir." % path)
-    picture = read_picture(path)
-    console.writable_folder(folder)
-    patterns = apply_filters(np.asarray(picture.convert("L")))
+    picture = read_source(path, outputs)
+    filters = [HORIZONTAL_FILTER, VERTICAL_FILTER]
+    luma = np.asarray(picture.convert("L"))
+    patterns = np.moveaxis(apply_filters(luma[np.newaxis], filters)[0], -1, 0)
     for pattern, output in zip(patterns, outputs):
-        save_png(Image.fromarray(pattern), output)
+        save_png(Image.fromarray(np.ascontiguousarray(pattern)), output)
     from support.filter_drawings import draw_overview
-    save_png(draw_overview(picture, patterns, [HORIZONTAL_FILTER, VERTICAL_FILTER]), outputs[-1])
+    save_png(draw_overview(picture, patterns, filters), outputs[-1])
+
+
+def write_kernel(path, folder, kernel):
+    """Write ex01_kernel.png, what one filter, float32 [side, side], makes of each colour."""
+    output = os.path.join(folder, "ex01_kernel.png")
+    picture = read_source(path, [output])
+    channels = np.moveaxis(np.asarray(picture), -1, 0)
+    filtered = apply_filters(channels, [kernel], signed=True)[..., 0]
+    save_png(Image.fromarray(np.ascontiguousarray(np.moveaxis(filtered, 0, -1))), output)
+
+
+def kernel_type(text):
+    """An argparse type: a name, or the numbers of a square of odd side -> float32 [side, side]."""
+    if text in NAMED_KERNELS:
+        return NAMED_KERNELS[text]
+    try:
+        numbers = np.array([float(number) for number in text.replace(",", " ").split()], np.float32)
+    except ValueError:
+        raise argparse.ArgumentTypeError("%r is neither numbers nor one of %s"
+                                         % (text, ", ".join(sorted(NAMED_KERNELS))))
+    side = int(round(len(numbers) ** 0.5))
+    if side ** 2 != len(numbers) or side % 2 == 0 or side > 99:
+        raise argparse.ArgumentTypeError("%d numbers make no square of odd side (1, 9, 25, ...)"
+                                         % len(numbers))
+    if not np.abs(numbers).max() < 1e6:  # so that sums are finite
+        raise argparse.ArgumentTypeError("%r has numbers beyond a million" % text)
+    return numbers.reshape(side, side)
 
 
 def parse_arguments(arguments):
@@ -107,12 +159,18 @@ def parse_arguments(arguments):
     parser.add_argument("--output-dir", metavar="DIR", default=console.IMAGES,
                         help="where to write, replacing what is there (default: images/ beside "
                              "this script)")
+    parser.add_argument("--kernel", metavar="KERNEL", type=kernel_type,
+                        help="instead, write ex01_kernel.png, the colours filtered by this: the "
+                             "numbers of a square of odd side, row by row in quotes, or %s"
+                             % ", ".join(sorted(NAMED_KERNELS)))
     parser.add_argument("--steps", action="store_true",
-                        help="instead, draw ex01_steps.png: convolution, ReLU and max-pooling "
-                             "explained on an X and an O (by tools/draw_steps.py)")
+                        help="instead, draw how a network tells an X from an O: ex01_steps.png, "
+                             "ex01_decision.png, ex01_sliding.gif (by tools/draw_steps.py)")
     options = parser.parse_args(arguments)
-    if options.steps and options.image is not None:
-        parser.error("--steps draws its own X and O; give it no IMAGE")
+    if options.steps and (options.image is not None or options.kernel is not None):
+        parser.error("--steps draws its own X and O; give it no IMAGE and no --kernel")
+    if options.image is None:
+        options.image = SOURCE
     return options
 
 
@@ -121,8 +179,10 @@ def main(arguments=None):
     if options.steps:
         from tools.draw_steps import write_steps
         write_steps(options.output_dir)
+    elif options.kernel is not None:
+        write_kernel(options.image, options.output_dir, options.kernel)
     else:
-        write_filters(SOURCE if options.image is None else options.image, options.output_dir)
+        write_filters(options.image, options.output_dir)
 
 
 if __name__ == "__main__":

@@ -112,10 +112,20 @@ def test_source_is_drawn_again_pixel_for_pixel(tmp_path, monkeypatch):
         np.testing.assert_array_equal(np.array(drawn), np.array(committed))
 
 
-def test_the_graph_is_one_conv2d_with_both_filters():
-    graph, placeholder, magnitudes = ex01_filters.build_graph()
+def sobel(luma):
+    """uint8 [2, rows, columns] by the exercise."""
+    filters = [ex01_filters.HORIZONTAL_FILTER, ex01_filters.VERTICAL_FILTER]
+    return np.moveaxis(ex01_filters.apply_filters(luma[np.newaxis], filters)[0], -1, 0)
+
+
+def test_the_graph_is_one_conv2d_with_both_filters(monkeypatch):
+    graphs, build = [], ex01_filters.build_graph
+    monkeypatch.setattr(ex01_filters, "build_graph",
+                        lambda *given: graphs.append(build(*given)) or graphs[-1])
+    sobel(np.zeros((5, 5), np.uint8))
+    (graph, placeholder, responses), = graphs
     convolution, = [op for op in graph.get_operations() if op.type == "Conv2D"]
-    assert placeholder.dtype.name == magnitudes.dtype.name == "uint8"
+    assert placeholder.dtype.name == responses.dtype.name == "uint8"
     with tf.Session(graph=graph) as session:
         kernel = session.run(convolution.inputs[1])
     assert kernel.shape == (3, 3, 1, 2)
@@ -128,11 +138,11 @@ def test_the_graph_is_one_conv2d_with_both_filters():
 def test_any_size_in_any_strips_equals_scipy(monkeypatch, shape, strip_pixels):
     monkeypatch.setattr(ex01_filters, "STRIP_PIXELS", strip_pixels)
     luma = np.random.RandomState(shape[0]).randint(0, 256, shape).astype(np.uint8)
-    np.testing.assert_array_equal(ex01_filters.apply_filters(luma), scipy_patterns(luma))
+    np.testing.assert_array_equal(sobel(luma), scipy_patterns(luma))
 
 
 def test_a_flat_picture_has_no_frame_of_false_edges():
-    assert not ex01_filters.apply_filters(np.full((20, 30), 200, np.uint8)).any()
+    assert not sobel(np.full((20, 30), 200, np.uint8)).any()
 
 
 def test_a_float_tiff_between_0_and_1_is_filtered_like_its_8_bits(tmp_path, capsys):
@@ -185,8 +195,9 @@ def test_a_picture_is_not_replaced_by_its_own_result(tmp_path, capsys):
     assert path.read_bytes() == before
 
 
-def test_steps_take_no_picture(tmp_path, capsys):
-    code, _, err = ending(capsys, "photo.jpg", "--steps", "--output-dir", tmp_path)
+@pytest.mark.parametrize("given", [["photo.jpg"], ["--kernel", "blur"]])
+def test_steps_take_no_picture(tmp_path, capsys, given):
+    code, _, err = ending(capsys, "--steps", "--output-dir", tmp_path, *given)
     assert code == 2 and "--steps" in err and not list(tmp_path.iterdir())
 
 
@@ -210,7 +221,7 @@ def test_interruption_is_quiet_and_leaves_nothing_half_written(tmp_path, moment)
 @pytest.mark.parametrize("redirection", ["<&-", ">&-", "2>&-"])
 def test_an_error_is_told_whatever_is_closed(tmp_path, redirection):
     """Nothing hangs, and nothing is written into a file that got the closed one's number."""
-    done = run_process("sh", "-c", '"$0" "$@" ' + redirection, sys.executable, SCRIPT, "missing.png")
+    done = run_process("sh", "-c", '"$0" "$1" missing.png ' + redirection, sys.executable, SCRIPT)
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr == ("" if redirection == "2>&-"
                            else "error: missing.png does not exist.\n")
@@ -229,10 +240,52 @@ def test_a_full_disk_behind_stdout_is_a_sentence(tmp_path):
     assert (done.returncode, done.stderr) == (1, "error: No space left on device.\n")
 
 
+def numpy_kernel(picture, kernel):
+    """uint8 [rows, columns, 3]: each window of each colour times the kernel, by NumPy alone."""
+    side = len(kernel)
+    border = side // 2
+    bordered = np.pad(np.asarray(picture).astype(float), ((border,) * 2, (border,) * 2, (0, 0)),
+                      mode="edge")
+    total = sum(kernel[row, column] * bordered[row:row + picture.height,
+                                               column:column + picture.width]
+                for row in range(side) for column in range(side))
+    return np.clip(np.round(total), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("strip_pixels", [100, 1 << 20])
+@pytest.mark.parametrize("text, numbers", [
+    ("0 -1 0 -1 5 -1 0 -1 0", [[0, -1, 0], [-1, 5, -1], [0, -1, 0]]),
+    ("-1 -2 -1 0 0 0 1 2 1", [[-1, -2, -1], [0, 0, 0], [1, 2, 1]]),  # no option of its own
+    ("2", [[2]]),
+    (" ".join(["0.25"] + ["0"] * 23 + ["0.5"]), np.diag([0.25, 0, 0, 0, 0.5])),
+    ("identity", [[0, 0, 0], [0, 1, 0], [0, 0, 0]]),
+    ("blur", np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]]) / 16),
+    ("sharpen", [[0, -1, 0], [-1, 5, -1], [0, -1, 0]]),
+    ("emboss", [[-2, -1, 0], [-1, 1, 1], [0, 1, 2]]),
+    ("outline", [[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]])])
+def test_a_kernel_filters_each_colour(tmp_path, capsys, monkeypatch, text, numbers, strip_pixels):
+    monkeypatch.setattr(ex01_filters, "STRIP_PIXELS", strip_pixels)
+    photo().save(str(tmp_path / "a.png"))
+    assert ending(capsys, "--kernel", text, tmp_path / "a.png", "--output-dir", tmp_path)[0] == 0
+    with Image.open(str(tmp_path / "ex01_kernel.png")) as result:
+        np.testing.assert_array_equal(np.array(result), numpy_kernel(photo(), np.array(numbers)))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("text, words", [
+    ("1 2 3", "3 numbers make no square of odd side"), ("1 2 3 4", "4 numbers make no square"),
+    ("", "0 numbers make no square"), ("1 0 0 0 x 0 0 0 1", "is neither numbers nor one of blur"),
+    ("Blur", "is neither numbers nor one of blur"), ("nan", "numbers beyond a million"),
+    ("1e30", "numbers beyond a million")])
+def test_what_is_no_kernel_is_a_sentence(tmp_path, capsys, text, words):
+    code, _, err = ending(capsys, "--kernel", text, "--output-dir", tmp_path / "out")
+    assert code == 2 and words in err and not (tmp_path / "out").exists()
+
+
 MEASURE = """
 import resource, sys, time
 import ex01_filters
-ex01_filters.build_graph()
+ex01_filters.tf.Graph
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 start = time.time()
 ex01_filters.write_filters(*sys.argv[1:])
