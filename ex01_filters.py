@@ -93,7 +93,7 @@ def apply_filters(channels, filters, signed=False):
 
 
 def read_source(path, outputs):
-    """Return the picture as Pillow image in RGB, after making sure that all can be written."""
+    """Return the picture, a Pillow image in RGB, once `outputs` can be written and spare it."""
     if os.path.realpath(path) in map(os.path.realpath, outputs):
         raise console.UsageError("%s would be replaced by its own result; choose another "
                                  "--output-dir." % path)
@@ -139,7 +139,7 @@ def kernel_type(text):
         raise argparse.ArgumentTypeError("%r is neither numbers nor one of %s"
                                          % (text, ", ".join(sorted(NAMED_KERNELS))))
     side = int(round(len(numbers) ** 0.5))
-    if side ** 2 != len(numbers) or side % 2 == 0 or side > 99:
+    if side ** 2 != len(numbers) or side % 2 == 0:
         raise argparse.ArgumentTypeError("%d numbers make no square of odd side (1, 9, 25, ...)"
                                          % len(numbers))
     if not np.abs(numbers).max() < 1e6:  # so that sums are finite
