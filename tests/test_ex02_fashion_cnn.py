@@ -368,3 +368,54 @@ def test_help_names_the_defaults():
     for option in ("--evaluate", "--fresh", "--epochs", "--seed", "--data-dir", "--logdir"):
         assert option in stdout
     assert str(ex02.RECIPES["default"].epochs) in stdout
+
+
+def test_ctrl_c_in_an_evaluation_beside_a_training_says_nothing_false(small_data, trained, tmp_path):
+    """It used to advise a command that could not be used, because of the state of the training."""
+    from forked import start
+    from support.run_state import RunState
+    folder = shutil.copytree(str(trained[0] / "checkpoint"), str(tmp_path / "copy"))
+    training_beside = RunState(folder)
+    os.mkdir(os.path.join(training_beside.folder, "step-00000001"))
+    arguments = ["--evaluate", "--data-dir", str(small_data), "--checkpoint-dir", folder]
+    codes = []
+    for number, seconds in enumerate((0.05, 0.2, 0.5, 1, 60)):
+        output = tmp_path / str(number)
+        process = start("ex02_fashion_cnn", arguments, str(output))
+        while not output.exists():
+            process.join(0.01)
+        process.join(seconds)
+        if process.is_alive():
+            os.kill(process.pid, signal.SIGINT)
+            process.join(60)
+        codes.append(process.exitcode)
+        text = output.read_text()
+        assert "Traceback" not in text and "--fresh" not in text and "Stopped" not in text, text
+    assert codes[-1] == 0 and 130 in codes and set(codes) <= {0, 130}
+
+
+def test_ctrl_c_after_the_last_step_leaves_a_finished_run_and_says_so(small_data, trained, tmp_path):
+    """The signal comes with the last epoch's line: its weights are released, whatever is said."""
+    code, stderr = stop_after_epoch(6, signal.SIGINT, training(small_data, tmp_path))
+    assert "Traceback" not in stderr
+    if code == 130 and "has finished" not in stderr:  # it was heard before the last step was saved
+        assert "goes on from there" in stderr
+        code, _, stderr = run(*training(small_data, tmp_path))
+    assert code in (0, 130) and contents(tmp_path) == contents(trained[0])
+    assert os.listdir(str(tmp_path / "checkpoint" / "state")) == ["lock"]
+
+
+def test_without_room_for_a_temporary_file_it_works_all_the_same(small_data, trained, tmp_path):
+    program = ("import sys, tempfile\n"
+               "def full(*arguments, **options): raise OSError(28, 'No space left on device')\n"
+               "tempfile.TemporaryFile = full\n"
+               "sys.path.insert(0, %r)\n"
+               "from support import console\n"
+               "console.writable_folder = lambda folder: folder\n"
+               "import ex02_fashion_cnn\n"
+               "console.run(lambda: ex02_fashion_cnn.main(sys.argv[1:]))\n" % ROOT)
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--evaluate", "--data-dir", str(small_data),
+         "--checkpoint-dir", str(trained[0] / "checkpoint"), "--image-dir", str(tmp_path)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+    assert done.returncode == 0 and done.stderr.startswith("drew ") and "Test accuracy" in done.stdout
