@@ -2,6 +2,7 @@
 import numpy as np
 
 from support.figures import new_figure, save_figure
+from support.palette import ORANGE
 
 
 def draw_explanation(picture, heat, probabilities, names, path):
@@ -34,7 +35,7 @@ def _draw_bars(axes, names, probabilities):
     """Draw the probabilities of the classes `names`, the most probable on top."""
     places = np.arange(len(names))[::-1]
     axes.barh(places, 100 * probabilities, height=0.6,
-              color=["tab:orange"] + ["tab:gray"] * (len(names) - 1))
+              color=[ORANGE] + ["tab:gray"] * (len(names) - 1))
     for place, probability in zip(places, probabilities):
         percentage = ("%.1f %%" % (100 * probability)).replace(".", ",")
         axes.text(100 * probability + 3, place, percentage, va="center")

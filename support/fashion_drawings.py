@@ -4,7 +4,9 @@ import sys
 
 import numpy as np
 
-from support.figures import draw_confusion, draw_curves, new_figure, save_figure
+from support.figures import (draw_confusion, draw_curves, new_figure, save_figure,
+                             signed_colours)
+from support.palette import BLUE, ORANGE
 from support.reports import confusion_matrix
 
 COLUMNS = 10
@@ -42,7 +44,7 @@ def draw_predictions(images, labels, probabilities, names, path):
     answers, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     mistakes = np.flatnonzero(answers != labels)
     mistakes = mistakes[np.argsort(-confidence[mistakes], kind="stable")][:3 * COLUMNS]
-    blocks = [("The first test pictures under their predicted names; mistakes are framed in red",
+    blocks = [("The first test pictures under their predicted names; mistakes are framed in orange",
                np.arange(min(5 * COLUMNS, len(images)))),
               ("The most confident mistakes" if len(mistakes) else "No mistakes", mistakes)]
     heights = []  # of the grid's rows: a low one for each title, then the pictures
@@ -67,15 +69,15 @@ def draw_predictions(images, labels, probabilities, names, path):
 
 
 def _draw_answer(axes, image, name, answer, confidence):
-    """Draw a picture under its answer; a mistake is framed in red, its true name below it."""
+    """Draw a picture under its answer; a mistake is framed in orange, its true name below it."""
     right = name == answer
     axes.imshow(image, cmap="gray_r", vmin=0, vmax=255)
     axes.set_title("%s %.0f %%" % (answer, 100 * confidence), fontsize=7.3, pad=3,
-                   color="darkgreen" if right else "crimson", weight="normal" if right else "bold")
+                   color=BLUE if right else ORANGE, weight="normal" if right else "bold")
     axes.set(xticks=[], yticks=[])
     axes.set_xlabel("" if right else "true: " + name, fontsize=8, labelpad=2)
     for spine in axes.spines.values():
-        spine.set(color="lightgray" if right else "crimson", linewidth=0.8 if right else 2.5)
+        spine.set(color="lightgray" if right else ORANGE, linewidth=0.8 if right else 2.5)
 
 
 def draw_feature_maps(image, name, maps, path, columns=12, rows=2):
@@ -94,10 +96,10 @@ def draw_feature_maps(image, name, maps, path, columns=12, rows=2):
         for place, channel in enumerate(strongest):
             axes = figure.add_subplot(grid[place // columns, place % columns])
             limit = np.abs(values[:, :, channel]).max()
-            axes.imshow(values[:, :, channel], cmap="RdBu_r", vmin=-limit, vmax=limit)
+            axes.imshow(values[:, :, channel], cmap=signed_colours(), vmin=-limit, vmax=limit)
             axes.axis("off")
             if not place:
                 axes.set_title("convolution %d: the %d strongest of %d maps, %d x %d  "
-                               "(red +, blue -)" % ((layer, len(strongest), values.shape[2])
+                               "(orange +, blue −)" % ((layer, len(strongest), values.shape[2])
                                                     + values.shape[:2]), loc="left", fontsize=11)
     save_figure(figure, path)

@@ -13,6 +13,7 @@ import zlib
 import numpy as np
 
 from support.console import MissingPackage, UserError, reason, sudden_interruption
+from support.palette import BLUE, ORANGE, PAPER
 
 
 @functools.lru_cache(maxsize=None)
@@ -40,6 +41,11 @@ def new_figure(width, height, **options):
     return matplotlib().figure.Figure(figsize=(width, height), **options)
 
 
+def signed_colours():
+    """Return the colour map of numbers from -1 to 1: blue below zero, orange above."""
+    return matplotlib().colors.LinearSegmentedColormap.from_list("signed", [BLUE, PAPER, ORANGE])
+
+
 def draw_curves(history, path, accuracies, stages=(), shaded=None):
     """Draw loss and accuracies by epoch into the PNG `path`.
 
@@ -52,9 +58,9 @@ def draw_curves(history, path, accuracies, stages=(), shaded=None):
     epochs = range(1, len(history) + 1)
     figure = new_figure(10, 4, constrained_layout=True)
     left, right = figure.subplots(1, 2)
-    left.plot(epochs, [line["loss"] for line in history], "o-", color="tab:blue")
+    left.plot(epochs, [line["loss"] for line in history], "o-", color=BLUE)
     left.set(title="Training loss (labels smoothed)", xlabel="epoch", ylabel="cross-entropy")
-    for (key, label), colour in zip(accuracies, ("tab:blue", "tab:orange")):
+    for (key, label), colour in zip(accuracies, (BLUE, ORANGE)):
         if key in history[-1]:
             right.plot(epochs, [100 * line[key] for line in history], "o-", label=label,
                        color=colour)
@@ -71,7 +77,7 @@ def draw_curves(history, path, accuracies, stages=(), shaded=None):
             if end < len(history):
                 axes.axvline(end, color="gray", linestyle=":", linewidth=1)
         if shaded and shaded[1] < len(history):
-            axes.axvspan(shaded[1], len(history), color="tab:blue", alpha=0.1, linewidth=0,
+            axes.axvspan(shaded[1], len(history), color=BLUE, alpha=0.1, linewidth=0,
                          label=shaded[0])
             left.legend(loc="lower left")
     right.legend(loc="lower right")
@@ -85,15 +91,15 @@ def draw_confusion(counts, names, path):
     figure = new_figure(8, 7.2, constrained_layout=True)
     axes = figure.subplots()
     # Mistakes alone set the colours: beside a diagonal near 100 % they would all look white.
-    axes.imshow(mistakes, cmap="Reds", vmin=0, vmax=max(1, mistakes.max()))
+    axes.imshow(mistakes, cmap="Oranges", vmin=0, vmax=max(1, mistakes.max()))
     for (row, column), share in np.ndenumerate(shares):
         right = row == column
         if right:
             axes.add_patch(matplotlib().patches.Rectangle((column - 0.5, row - 0.5), 1, 1,
-                                                          color="#e6f2e6"))
+                                                          color="#e4eef7"))
         dark = not right and share > 0.6 * mistakes.max()
         axes.text(column, row, "%.1f" % share if share else "·", ha="center", va="center",
-                  color="white" if dark else "#1a5c1a" if right else "#333333",
+                  color="white" if dark else BLUE if right else "#333333",
                   weight="bold" if right else "normal", fontsize=10)
     axes.set_xticks(range(len(names)))
     axes.set_xticklabels(names, rotation=40, ha="right", rotation_mode="anchor")

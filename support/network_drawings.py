@@ -4,10 +4,10 @@ Letters are 27 pixels high in 1,200, so that they are 9 on a telephone's 400.
 """
 import numpy as np
 
-from support.figures import new_figure, save_figure
+from support.figures import new_figure, save_figure, signed_colours
+from support.palette import ORANGE
 
 LETTERS = 17.5  # points
-SIGNED = "RdBu_r"  # red above zero, blue below
 GRID = 4  # rows and columns of the feature maps that are shown of a layer
 
 
@@ -35,7 +35,7 @@ def draw_learnt_filters(by_hand, before, after, path):
             (0.01, 0.13, "By hand", by_hand, 1), (0.17, 0.4, "Before training", before, columns),
             (0.59, 0.4, "After training", after, columns)):
         axes = figure.add_axes([left, 0.01, width, 0.87])
-        axes.imshow(tiles(arrays, across), cmap=SIGNED, vmin=-1, vmax=1, interpolation="nearest")
+        axes.imshow(tiles(arrays, across), cmap=signed_colours(), vmin=-1, vmax=1, interpolation="nearest")
         axes.set_anchor("N")
         axes.set_axis_off()
         axes.set_title(title, loc="left", fontsize=LETTERS)
@@ -69,7 +69,7 @@ def draw_way(layers, names, path):
             sheet = sheet.reshape(side, side)
         else:
             sheet = values / 255.0
-        axes.imshow(sheet, cmap="gray_r" if values.ndim == 2 else SIGNED,
+        axes.imshow(sheet, cmap="gray_r" if values.ndim == 2 else signed_colours(),
                     vmin=0 if values.ndim == 2 else -1, vmax=1, interpolation="nearest")
         axes.set_anchor("NW")
         axes.set_axis_off()
@@ -79,7 +79,7 @@ def draw_way(layers, names, path):
 def draw_answer(axes, probabilities, names):
     """Draw the probabilities as bars behind the names, the largest in orange."""
     places = np.arange(len(names))[::-1]
-    colours = ["tab:orange" if p == probabilities.max() else "lightgray" for p in probabilities]
+    colours = [ORANGE if p == probabilities.max() else "lightgray" for p in probabilities]
     axes.barh(places, probabilities, height=0.85, color=colours)
     for place, name, probability in zip(places, names, probabilities):
         axes.text(0.02, place, name if probability < probabilities.max() else

@@ -391,7 +391,7 @@ def test_ctrl_c_in_an_evaluation_beside_a_training_says_nothing_false(small_data
         codes.append(process.exitcode)
         text = output.read_text()
         assert "Traceback" not in text and "--fresh" not in text and "Stopped" not in text, text
-    assert codes[-1] == 0 and 130 in codes and set(codes) <= {0, 130}
+    assert codes[-1] == 0 and 130 in codes and set(codes) <= {0, 130, -signal.SIGINT}  # the last amid the import of TensorFlow
 
 
 def test_ctrl_c_after_the_last_step_leaves_a_finished_run_and_says_so(small_data, trained, tmp_path):
