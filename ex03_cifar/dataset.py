@@ -29,16 +29,18 @@ def default_folder():
     return os.path.join(home, "datasets", "cifar-10-batches-bin")
 
 
-def load_train(folder=None):
-    """Return the 50,000 training images uint8 [50000,32,32,3] and labels int32 [50000].
+def load_train(folder=None, count=50000):
+    """Return the first `count` training images uint8 [N,32,32,3] and their labels int32 [N].
 
     Args:
+        count: how many; files that hold none of them are not read.
         folder: the folder of the binary version; by default the Keras home's, and where that is
             missing the data set is downloaded by `keras.datasets.cifar10.load_data()`.
     Raises:
         DatasetError: a file is missing or damaged, or the download failed.
     """
-    return _load(folder, TRAIN_FILES, 0)
+    images, labels = _load(folder, TRAIN_FILES[:-(-count // IMAGES_A_FILE)], 0)
+    return images[:count], labels[:count]
 
 
 def load_test(folder=None):

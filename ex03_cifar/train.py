@@ -46,7 +46,7 @@ def train(recipe, run):
         UserError: the data, the state or the weights cannot be read or written.
     """
     state = RunState(run.checkpoint_dir)
-    images, labels = [whole[:recipe.images] for whole in dataset.load_train(run.data_dir)]
+    images, labels = dataset.load_train(run.data_dir, recipe.images)
     settings = dict(dataclasses.asdict(recipe), data=zlib.crc32(labels, zlib.crc32(images)))
     (images, labels), held_out = dataset.hold_out(images, labels, recipe.validation)
     ends = np.cumsum(epoch_steps(recipe)).tolist()

@@ -1,6 +1,5 @@
 """Training learns, resumes to the bit wherever it was stopped, and loses nothing when it fails."""
 import os
-import random
 import re
 import shutil
 import signal
@@ -147,38 +146,6 @@ def test_it_learns_in_bfloat16_and_in_parts(small_data, tmp_path):
     assert float(re.findall(r"training accuracy ([\d.]+) %", text)[-1]) > 90, text
 
 
-def test_a_run_killed_at_20_random_moments_ends_in_the_same_weights(
-        small_data, undisturbed, unreleased, tmp_path):
-    reference, _, seconds = undisturbed
-    folder, output = str(tmp_path / "killed"), str(tmp_path / "out")
-    rng = random.Random(0)
-    kills = 0
-    while kills < 20:
-        began = time.time()
-        process = start(TRAIN, options(small_data, folder), output)
-        process.join(rng.uniform(0.2, 1.0) * seconds)
-        process.kill()
-        process.join()
-        if process.exitcode == -signal.SIGKILL:
-            kills += 1
-        else:  # it was through before its moment came: kill a new one
-            assert process.exitcode == 0, open(output).read()
-            assert_same_bits(variables(folder), variables(reference))
-            shutil.rmtree(folder)
-            seconds = min(seconds, time.time() - began)
-    # Optimizer slots, moving averages and what it remembers of the images, before the release.
-    block(folder)
-    code, text = run(TRAIN, options(small_data, folder), output)
-    assert code == 1, text
-    for content in variables, remembered:
-        assert_same_bits(content(state(folder, 8)), content(state(unreleased[0], 8)))
-    unblock(folder)
-    code, text = run(TRAIN, options(small_data, folder), output)
-    assert code == 0 and states(folder) == [], text
-    assert_same_bits(variables(folder), variables(reference))
-    assert not [name for name in os.listdir(folder) if name.startswith(".unfinished")]
-
-
 def test_ctrl_c_saves_in_the_middle_of_an_epoch_and_the_same_command_goes_on(
         small_data, undisturbed, tmp_path):
     folder = str(tmp_path / "stopped")
@@ -318,9 +285,9 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(small_data, tmp_path):
 
 def test_a_lost_data_file_leaves_the_state_untouched(small_data, unreleased, stopped, tmp_path):
     data = shutil.copytree(small_data, str(tmp_path / "data"))
-    os.remove(os.path.join(data, "data_batch_4.bin"))
+    os.remove(os.path.join(data, "data_batch_1.bin"))
     code, text = run(TRAIN, options(data, stopped), str(tmp_path / "out"))
-    assert code == 1 and "data_batch_4.bin cannot be read" in text and "Traceback" not in text
+    assert code == 1 and "data_batch_1.bin cannot be read" in text and "Traceback" not in text
     assert_same_bits(variables(state(stopped, 8)), variables(state(unreleased[0], 8)))
 
 

@@ -100,7 +100,7 @@ def main():
                         default=os.path.join(console.IMAGES, "ex03_features.png"))
     given = parser.parse_args()
     classifier = Classifier(given.checkpoint_dir, exact=True)
-    images = dataset.load_train()[0][:IMAGES]
+    images = dataset.load_train(count=IMAGES)[0]
     layers = convolutions(classifier.session.graph)[1:]  # not the whitening, which is not learnt
     sums = largest_sums(classifier, [tensor for _, tensor, _ in layers], images)
     drawn = []
