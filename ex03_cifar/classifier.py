@@ -110,7 +110,7 @@ def inference_graph(widths, convolutions):
         node.attr.pop("debug_name", None)  # unknown to TensorFlow 1.15
     return tf.train.export_meta_graph(
         graph_def=lean, saver_def=saver, collection_list=[], strip_default_attrs=True,
-        clear_devices=True).SerializeToString()
+        clear_devices=True).SerializeToString(deterministic=True)
 
 
 def temperature_variable():

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-from support.console import UserError, reason
+from support.console import UserError, open_regular, reason
 
 CLASSES = ("Avion", "Automobile", "Oiseau", "Chat", "Cerf",
            "Chien", "Grenouille", "Cheval", "Bateau", "Camion")
@@ -71,7 +71,8 @@ def read_batch(path, count=IMAGES_A_FILE):
         DatasetError: the file is missing, unreadable, of the wrong size or holds a label above 9.
     """
     try:
-        records = np.fromfile(path, np.uint8)
+        with open_regular(path) as stream:
+            records = np.fromfile(stream, np.uint8)
     except OSError as error:
         raise DatasetError("CIFAR-10 batch %s cannot be read: %s." % (path, reason(error)))
     if records.size != count * RECORD_BYTES:

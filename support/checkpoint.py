@@ -7,15 +7,13 @@ files belong together; the digests cover every byte. `SHA256SUMS` is replaced la
 step, so that a reader, or a machine that stops in between, finds the old checkpoint or the new.
 """
 import contextlib
-import errno
 import hashlib
 import os
 import re
 import shutil
-import stat
 import tempfile
 
-from support.console import UserError, reason
+from support.console import UserError, open_regular, reason
 from support.tf1 import tf
 
 SEAL = "SHA256SUMS"
@@ -156,7 +154,7 @@ def _read_seal(folder):
 
 def _seal_bytes(folder):
     try:
-        with _open(os.path.join(folder, SEAL)) as stream:
+        with open_regular(os.path.join(folder, SEAL)) as stream:
             return stream.read(1 << 20)
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -177,19 +175,10 @@ def _seal_identity(folder):
 
 def _digest(path):
     digest = hashlib.sha256()
-    with _open(path) as stream:
+    with open_regular(path) as stream:
         for part in iter(lambda: stream.read(1 << 20), b""):
             digest.update(part)
     return digest.hexdigest()
-
-
-def _open(path):
-    """Open a regular file for reading; a FIFO in its place is not waited for."""
-    stream = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
-    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-        stream.close()
-        raise OSError(errno.EINVAL, "it is no ordinary file")
-    return stream
 
 
 def _sync(path):

@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import signal
+import stat
 import sys
 import threading
 
@@ -132,6 +133,19 @@ def reason(error):
         if text.endswith(system) or "; " + system in text:
             return system
     return " ".join(text.split()).rstrip(".")[:300] or type(error).__name__
+
+
+def open_regular(path):
+    """Open a file for reading bytes; a FIFO in its place is not waited for.
+
+    Raises:
+        OSError: it cannot be opened, or is no ordinary file.
+    """
+    stream = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise OSError(errno.EINVAL, "it is no ordinary file")
+    return stream
 
 
 def command(program, folder, default):

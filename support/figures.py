@@ -24,6 +24,7 @@ def matplotlib():
         UserError: it is not installed, or finds no folder that it may write to.
     """
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns of its cache's folder
+    os.environ["MPLBACKEND"] = "agg"  # draws into files, and needs no display
     try:
         with sudden_interruption():
             import matplotlib

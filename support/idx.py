@@ -4,6 +4,8 @@ import os
 
 import numpy as np
 
+from support.console import open_regular
+
 FILES = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz",
          "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")
 
@@ -29,7 +31,7 @@ def read_folder(folder):
 
 def read_idx(path):
     """Return the array uint8 in an idx file (format: the MNIST page of Y. LeCun)."""
-    with gzip.open(path, "rb") as stream:
+    with open_regular(path) as compressed, gzip.open(compressed) as stream:
         content = stream.read()
     dimensions = content[3] if content[:3] == b"\0\0\x08" else 0
     shape = np.frombuffer(content, ">i4", count=dimensions, offset=4) if dimensions else [-1]

@@ -1,4 +1,6 @@
 """Summaries for TensorBoard (`tf.summary`), which may fail without the training failing."""
+import threading
+
 from support.console import UserError, complain, reason
 from support.tf1 import tf
 
@@ -9,10 +11,21 @@ def open_summaries(logdir, graph):
     Raises:
         UserError: the folder cannot be written.
     """
+    if logdir is None:
+        return None
+    _silence_writer()
     try:
-        return tf.summary.FileWriter(logdir, graph) if logdir else None
+        return tf.summary.FileWriter(logdir, graph)
     except (OSError, tf.errors.OpError) as error:
         raise UserError("--logdir %s cannot be written: %s." % (logdir, reason(error)))
+
+
+def _silence_writer():
+    """Keep the talk of the thread that writes to itself: `write_scalars` tells its errors."""
+    tf.logging.set_verbosity(tf.logging.FATAL)
+    others = getattr(threading, "excepthook", None)  # Python 3.8
+    threading.excepthook = lambda raised: (
+        None if raised.thread.name.startswith("EventLogger") else others(raised))
 
 
 def write_scalars(writer, scalars, step):
