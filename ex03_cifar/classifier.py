@@ -10,6 +10,7 @@ from support.tf1 import computes_bfloat16, tf
 
 RELEASE = os.path.join(REPOSITORY, "checkpoints", "cifar10")
 IMAGES_A_RUN = 1000  # bounds the memory that a long list of pictures takes
+PIXELS_A_RUN = IMAGES_A_RUN * 32 ** 2
 TENSORS = "images", "float32_logits", "bfloat16_logits", "mean_logits", "probabilities"
 SURE = 0.95  # the probability from which a second look is spared
 
@@ -47,13 +48,13 @@ class Classifier:
         """Return the probabilities float32 [N,10] of N pictures.
 
         Args:
-            views: uint8 [sum of counts,32,32,3], the views of the pictures one after another.
+            views: uint8 [sum of counts,S,S,3], the views of the pictures one after another.
             counts: how many views each picture has.
         """
         return self.average(self.view_logits(views), counts)
 
     def view_logits(self, views, done=None):
-        """Return the logits float32 [V,10] of views uint8 [V,32,32,3]; see `run_in_parts`."""
+        """Return the logits float32 [V,10] of views uint8 [V,S,S,3]; see `run_in_parts`."""
         return run_in_parts(self.session, self.logits, self.images, views, done)
 
     def average(self, logits, counts):
@@ -69,20 +70,30 @@ class Classifier:
         Args:
             pictures: a list of `views.Views`.
         """
-        counts = np.array([len(views.first) for views in pictures])
-        logits = mean_by_picture(
-            self.view_logits(np.concatenate([views.first for views in pictures])), counts)
+        logits, counts = self._mean_logits([views.first for views in pictures])
         probabilities = self._softmax(logits)
         doubtful = [place for place, views in enumerate(pictures)
                     if len(views.further) and probabilities[place].max() < SURE]
         if doubtful:
-            further = [pictures[place].further for place in doubtful]
-            more = np.array([len(views) for views in further])
-            share = (more / (counts[doubtful] + more)).astype(np.float32)[:, None]
-            logits = ((1 - share) * logits[doubtful]
-                      + share * mean_by_picture(self.view_logits(np.concatenate(further)), more))
-            probabilities[doubtful] = self._softmax(logits)
+            more, more_counts = self._mean_logits([pictures[place].further for place in doubtful])
+            share = more_counts / (counts[doubtful] + more_counts)
+            probabilities[doubtful] = self._softmax((1 - share) * logits[doubtful] + share * more)
         return probabilities
+
+    def _mean_logits(self, views):
+        """Return (the mean logits float32 [N,10], how many views float32 [N,1]) of N pictures.
+
+        Args:
+            views: a list of uint8 [A,S,S,3]; those of one side S are computed together.
+        """
+        counts = np.array([len(part) for part in views])
+        sides = np.array([part.shape[1] for part in views])
+        means = np.empty([len(views), 10], np.float32)
+        for side in np.unique(sides):
+            places = np.flatnonzero(sides == side)
+            logits = self.view_logits(np.concatenate([views[place] for place in places]))
+            means[places] = mean_by_picture(logits, counts[places])
+        return means, counts[:, None].astype(np.float32)
 
     def _softmax(self, logits):
         return self.session.run(self.answer, {self.mean_logits: logits})
@@ -119,14 +130,14 @@ def temperature_variable():
 
 
 def run_in_parts(session, logits, images, views, done=None):
-    """Return `logits` float32 [N,10] for `views` uint8 [N,32,32,3], IMAGES_A_RUN at a time.
+    """Return `logits` float32 [N,10] for `views` uint8 [N,S,S,3], a part of them at a time.
 
     Args:
         done: called with the number of views after each part, for a bar.
     """
-    parts = []
-    for start in range(0, len(views), IMAGES_A_RUN):
-        part = views[start:start + IMAGES_A_RUN]
+    parts, count = [], max(1, PIXELS_A_RUN // (views.shape[1] * views.shape[2]))
+    for start in range(0, len(views), count):
+        part = views[start:start + count]
         parts.append(session.run(logits, {images: part}))
         if done:
             done(len(part))

@@ -1,13 +1,14 @@
-"""Pictures -> views: the 32x32 images of one picture whose answers are averaged."""
+"""Pictures -> views: the small images of one picture whose answers are averaged."""
 from collections import namedtuple
 
 import numpy as np
 from PIL import Image
 
-SIDE = 32  # pixels, the side of a view
-CORNER = 0.8  # of the shorter side, the side of the squares of a second look
+SIDE = 32  # pixels, of CIFAR-10's images
+PHOTO_SIDE = 40  # pixels, of a photograph's views; of 36, 40, 44 and 48 the best for its cost
+CLOSER = 0.9  # of its side, what is cut out of a picture that is square already
 
-# first: uint8 [A,32,32,3]; further, for where these leave doubt: uint8 [B,32,32,3], B may be 0
+# first: uint8 [A,S,S,3]; further, for where these leave doubt: uint8 [B,S,S,3], B may be 0
 Views = namedtuple("Views", "first further")
 
 
@@ -26,25 +27,24 @@ def picture_views(picture):
     """Return the `Views` of a Pillow image in RGB of any size.
 
     A picture of CIFAR-10's size has those that `evaluate` gives it. Another one has to become a
-    square: squashing distorts it and cutting loses its ends; both are done. The further views,
-    for where these two leave doubt, are the picture padded, which makes it small, the mirror
-    images of the three, and four squares towards the corners, where a small subject may be.
+    square: squashing distorts it and cutting loses its ends; the answer is that for the squashed
+    one, and where it leaves doubt both and their mirror images are looked at. They are larger
+    than what the network was trained on, which it can look at because it is convolutional: in a
+    photograph the object fills less of the picture, and looks as large as in training only so
+    (Touvron et al. 2019, arXiv 1906.06423).
     """
     if picture.size == (SIDE, SIDE):
         views = cifar_views(np.asarray(picture)[None])[0]
         return Views(views, views[:0])
-    whole = squashed(picture)
-    if picture.width == picture.height:  # squashed, cut and padded are the same: move it instead
-        three = cifar_views(whole[None])[0, :3]
-    else:
-        three = np.stack([whole, squashed(picture, square(picture, 1, 0.5, 0.5)), padded(picture)])
-    corners = [squashed(picture, square(picture, CORNER, x, y)) for x in (0, 1) for y in (0, 1)]
-    return Views(three[:2], np.concatenate([three[2:], three[:, :, ::-1], corners]))
+    whole = squashed(picture, side=PHOTO_SIDE)
+    scale = CLOSER if picture.width == picture.height else 1
+    cut = squashed(picture, square(picture, scale, 0.5, 0.5), PHOTO_SIDE)
+    return Views(whole[None], np.stack([cut, whole[:, ::-1], cut[:, ::-1]]))
 
 
-def squashed(picture, box=None):
-    """Return `box` (left, top, right, bottom; by default all) of a picture as a view."""
-    return resized(picture, (SIDE, SIDE), box or (0, 0) + picture.size)
+def squashed(picture, box=None, side=SIDE):
+    """Return `box` (left, top, right, bottom; by default all) of a picture as a square view."""
+    return resized(picture, (side, side), box or (0, 0) + picture.size)
 
 
 def resized(picture, size, box):
@@ -63,12 +63,3 @@ def square(picture, scale, x, y):
     side = scale * min(picture.size)
     left, top = (picture.width - side) * x, (picture.height - side) * y
     return left, top, left + side, top + side
-
-
-def padded(picture):
-    """Return the whole picture in its proportions as a view, its border pixels drawn outwards."""
-    longer = max(picture.size)
-    width, height = [max(1, int(round(SIDE * length / longer))) for length in picture.size]
-    pixels = resized(picture, (width, height), (0, 0) + picture.size)
-    top, left = (SIDE - height) // 2, (SIDE - width) // 2
-    return np.pad(pixels, ((top, SIDE - height - top), (left, SIDE - width - left), (0, 0)), "edge")

@@ -13,6 +13,20 @@ sys.path.insert(0, ROOT)
 
 RECORDS = 10000  # in each file of CIFAR-10's binary version
 FULL = bool(os.environ.get("CI_FULL"))  # whether to take the time for all test images
+LONG = ("test_train.py", "test_train_kills.py", "test_attacks.py", "test_predict.py",
+        "test_ex02_fashion_cnn.py", "test_ex01_filters.py")  # files, the longest first
+
+
+def pytest_configure(config):
+    """Have pytest-xdist keep our order of the files, where it would put many tests first."""
+    if getattr(config.option, "loadscopereorder", False):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the long files, or one worker would end alone with them."""
+    items.sort(key=lambda item: LONG.index(item.fspath.basename)
+               if item.fspath.basename in LONG else len(LONG))
 
 
 def run(*command, **options):
