@@ -28,7 +28,7 @@ PREDICT = os.path.join(ROOT, "predict")
 SAMPLE = os.path.join(ROOT, "images", "avion.jpg")
 TRAIN = "ex03_cifar.train"
 PICTURES = 300 if FULL else 60
-MOMENTS = 50 if FULL else 6
+MOMENTS = 50 if FULL else 4
 MEMORY = 1200  # MB
 
 
@@ -377,7 +377,8 @@ def test_a_run_that_is_kept_apart_leaves_images_alone(small_data, tmp_path):
 
 def test_another_number_of_cores_is_told(small_data, tmp_path):
     folder, output = str(tmp_path / "run"), tmp_path / "out"
-    command = [sys.executable, "-m", TRAIN] + small_run(small_data, folder, epochs=60)
+    options = small_run(small_data, folder, **{"epochs": 20, "save-every": 600})
+    command = [sys.executable, "-m", TRAIN] + options
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                universal_newlines=True, preexec_fn=hear_interrupts)
     for line in process.stdout:
@@ -388,7 +389,7 @@ def test_another_number_of_cores_is_told(small_data, tmp_path):
     cores = os.sched_getaffinity(0)
     if len(cores) == 1:
         pytest.skip("there is one core only")
-    done = subprocess.run(command[:3] + small_run(small_data, folder, epochs=60), cwd=ROOT,
+    done = subprocess.run(command, cwd=ROOT,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
                           preexec_fn=lambda: os.sched_setaffinity(0, {min(cores)}))
     assert done.returncode == 0
