@@ -15,6 +15,8 @@ import stat
 import sys
 import threading
 
+PATIENCE = 5  # seconds, from Ctrl-C to the end
+
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 IMAGES = os.path.join(REPOSITORY, "images")
 
@@ -49,9 +51,11 @@ class Stopped(UserError):
 def run(main):
     """Run a program to its exit code: `main()` returns one (None is 0) or raises a `UserError`.
 
-    Ctrl-C ends it without a word. A reader who went away (`| head -1`) ends it as any command.
+    Ctrl-C ends it without a word, and surely. A reader who went away (`| head -1`) ends it as any command.
     """
     open_closed_streams()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
     try:
         code = main() or 0
         sys.stdout.flush()
@@ -69,7 +73,29 @@ def run(main):
         complain("%s." % reason(error) if error.filename is None
                  else "%s: %s." % (error.filename, reason(error)))
         code = 1
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        complain("the memory does not suffice, or no thread can be started.")
+        code = 1
     leave(code)
+
+
+def is_out_of_memory(error):
+    """Whether an error says that memory ran out: Python's, a thread's, a library's, TensorFlow's."""
+    return (isinstance(error, MemoryError)
+            or type(error).__name__ in ("ResourceExhaustedError", "AbortedError")  # its oneDNN's
+            or bool(re.search("start new thread|failed to map segment", str(error))))
+
+
+def interrupt(*_):
+    """Raise KeyboardInterrupt, as Ctrl-C does; end the process if that has not ended it in time.
+
+    The exception may leave a lock of TensorFlow's graph held, on whose release its end then waits.
+    """
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(130))
+    signal.alarm(PATIENCE)
+    raise KeyboardInterrupt
 
 
 def leave(code):
@@ -89,7 +115,8 @@ def sudden_interruption():
     Raised amid the import of a library in C, that exception may come out as an ImportError.
     Nothing changes where another handler is set, or in a thread, which may set none.
     """
-    raising = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    handler = signal.getsignal(signal.SIGINT)
+    raising = handler in (signal.default_int_handler, interrupt)
     if not raising or threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -97,7 +124,7 @@ def sudden_interruption():
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, handler)
 
 
 def complain(sentence):
@@ -153,6 +180,12 @@ def command(program, folder, default):
     if os.path.realpath(folder) == os.path.realpath(default):
         return program
     return "%s --checkpoint-dir %s" % (program, shlex.quote(folder))
+
+
+def picture_path(name, folder, default):
+    """Return where a picture of the checkpoint `folder` is drawn: one that is kept apart has its own."""
+    released = os.path.realpath(folder) == os.path.realpath(default)
+    return os.path.join(IMAGES if released else os.path.abspath(folder), name)
 
 
 def progress(total, unit, initial=0, always=False):

@@ -1,4 +1,4 @@
-"""Ctrl-C while TensorFlow is being imported: quiet, whatever becomes of the exception in C code."""
+"""Ctrl-C at bad moments: quiet and in time, whatever becomes of the exception in C code or a lock."""
 import os
 import signal
 import subprocess
@@ -30,3 +30,27 @@ def test_an_interrupt_amid_the_import_of_tensorflow_is_quiet(command, tmp_path):
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode in (130, -signal.SIGINT)
     assert stdout == stderr == b""
+
+
+NEVER_RELEASED = """
+import os, signal, threading
+from support import console
+console.PATIENCE = 1
+def main():
+    lock = threading.Lock()
+    lock.acquire()
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        lock.acquire()
+console.run(main)
+"""
+
+
+def test_an_interrupt_that_leaves_a_lock_held_ends_the_process_all_the_same():
+    """As TensorFlow's graph may: its lock's release waits for a lock within it."""
+    process = subprocess.Popen([sys.executable, "-c", NEVER_RELEASED], cwd=ROOT,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               preexec_fn=hear_interrupts)
+    stdout, stderr = process.communicate(timeout=20)
+    assert (process.returncode, stdout, stderr) == (130, b"", b"")
