@@ -1,6 +1,5 @@
 """Evaluate the released network on the CIFAR-10 test set: python -m ex03_cifar.evaluate"""
 import argparse
-import os
 
 import numpy as np
 
@@ -42,10 +41,13 @@ def parse(arguments):
                         help="how many test images, from the first on")
     parser.add_argument("--exact", action="store_true",
                         help="compute in float32 even where the processor has bfloat16")
-    parser.add_argument("--confusion", type=console.png_path,
-                        default=os.path.join(console.IMAGES, "ex03_confusion.png"),
-                        help="where the confusion matrix is drawn")
-    return parser.parse_args(arguments)
+    parser.add_argument("--confusion", type=console.png_path, default=argparse.SUPPRESS,
+                        help="where the confusion matrix is drawn (default: ex03_confusion.png in "
+                             "images/, with --checkpoint-dir in that folder)")
+    given = parser.parse_args(arguments)
+    if "confusion" not in given:
+        given.confusion = console.picture_path("ex03_confusion.png", given.checkpoint_dir, RELEASE)
+    return given
 
 
 def main(arguments=None):

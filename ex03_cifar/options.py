@@ -7,7 +7,7 @@ import os
 from ex03_cifar import dataset
 from ex03_cifar.classifier import RELEASE
 from ex03_cifar.recipes import RECIPES, Recipe, Selection, Stage, epoch_steps
-from support.console import IMAGES, UsageError, number, png_path, whole_number
+from support.console import UsageError, number, picture_path, png_path, whole_number
 from support.tf1 import computes_bfloat16
 
 
@@ -30,10 +30,8 @@ def parse(arguments=None):
             "of %d images %d are held out, and what an epoch sees of the rest is less than a batch "
             "of %d: give more --images, or less --validation or --batch-size."
             % (recipe.images, recipe.validation, recipe.batch_size))
-    if given.curves is None:  # a run that is kept apart draws apart
-        released = os.path.realpath(given.checkpoint_dir) == os.path.realpath(RELEASE)
-        given.curves = os.path.join(IMAGES if released else given.checkpoint_dir,
-                                    "ex03_training.png")
+    if given.curves is None:
+        given.curves = picture_path("ex03_training.png", given.checkpoint_dir, RELEASE)
     return recipe, given
 
 

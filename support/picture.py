@@ -23,10 +23,14 @@ STANDARD_INPUT = "-"
 
 FILE_BYTES = 256 << 20
 PIXELS = 64 << 20            # of a picture that is decoded at full size
-WEBP_PIXELS = 32 << 20       # its decoder takes four times the memory
+HELD_PIXELS = 32 << 20       # of WebP and AVIF, whose decoders take four times the memory
 JPEG_PIXELS = 170 << 20      # a JPEG is reduced while it is decoded
-SLOW_PIXELS = 4 << 20        # of the anymaps that Pillow decodes in Python
+DECODED_BYTES = 640 << 20    # Pillow has 1 or 4 for a pixel, and 8 for the address of each row
+SLOW_PIXELS = 4 << 20        # of what Pillow decodes in Python
+SLOW_DECODERS = "ppm", "ppm_plain", "bmp_rle"
 LARGE_PIXELS = 4 << 20       # only one picture above this is decoded at a time
+LARGE_FILE = 32 << 20        # bytes; only one file above this is opened at a time
+BAND_PIXELS = 1 << 20        # of a picture are converted at a time
 SCANNED_PIXELS = 1 << 30     # of a progressive JPEG, whose every scan passes over all of them
 LONGEST = 4096               # pixels, the longer side of a reduced picture, whatever its shape
 
@@ -57,8 +61,7 @@ SYSTEM_PROBLEMS = {
     errno.ENOENT: "absent", errno.ENOTDIR: "absent", errno.EACCES: "permission",
     errno.EPERM: "permission", errno.ENAMETOOLONG: "long name", errno.ELOOP: "links"}
 
-_one_large_picture, _no_lock = threading.Lock(), contextlib.suppress()
-_one_reader = threading.Lock()
+_one_large_picture, _one_reader = threading.RLock(), threading.Lock()
 
 
 class PictureError(UserError):
@@ -91,14 +94,12 @@ def read_picture(path, short_side=None, identified=None):
         PictureError: it is no picture, or one that cannot be read.
     """
     try:
-        with _open_file(path) as stream, picture_errors(), \
-                Image.open(stream, formats=_formats()) as picture:
-            if identified:
-                identified()
-            return _as_seen(picture, short_side)
+        with _open_file(path) as stream, picture_errors():
+            return _as_seen(stream, short_side, identified)
     except PictureError as error:
-        error.path = path
-        raise
+        problem = PictureError(error.problem, *error.details)
+    problem.path = path
+    raise problem  # a new one, for the first one's frames hold the picture's memory
 
 
 @contextlib.contextmanager
@@ -144,6 +145,12 @@ def _open_file(path):
     return stream
 
 
+def _size(stream):
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    return size
+
+
 def _standard_input():
     """Return the bytes of standard input, which can be read only once, by whichever thread."""
     with _one_reader:
@@ -174,32 +181,45 @@ def _formats():
     return [name.upper() for name in FORMATS if name.upper() in Image.OPEN]
 
 
-def _as_seen(picture, short_side):
-    reduces = short_side and _reduces(picture)
-    _check_size(picture, JPEG_PIXELS if reduces or not short_side else PIXELS)
-    _check_scans(picture)
-    large = not reduces and picture.width * picture.height > LARGE_PIXELS
-    if reduces:
-        factor = _factor(picture.size, short_side)
-        picture.draft(None, (picture.width // factor, picture.height // factor))
-    with _one_large_picture if large else _no_lock:
+def _as_seen(stream, short_side, identified):
+    with contextlib.ExitStack() as one_at_a_time:
+        if _size(stream) > LARGE_FILE:
+            one_at_a_time.enter_context(_one_large_picture)
+        picture = Image.open(stream, formats=_formats())
+        if identified:
+            identified()
+        reduces = short_side and _reduces(picture)
+        _check_size(picture, short_side and not reduces)
+        _check_scans(picture)
+        if reduces:
+            factor = _factor(picture.size, short_side)
+            picture.draft(None, (picture.width // factor, picture.height // factor))
+        elif picture.width * picture.height > LARGE_PIXELS:
+            one_at_a_time.enter_context(_one_large_picture)
         picture.load()
         reduced, orientation = _reduce(picture, short_side), _orientation(picture)
         profile = picture.info.get("icc_profile")
-        if reduced is not picture:
-            picture.close()  # gives its pixels' memory back
+        del picture  # gives its memory back, and its decoder's, before the next one's turn
     reduced = _on_white(_in_srgb(reduced, profile))
     return reduced.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else reduced
 
 
-def _check_size(picture, most):
-    """Refuse what would take too much memory or time, before a pixel is decoded."""
+def _check_size(picture, whole):
+    """Refuse what would take too much memory or time, before a pixel is decoded.
+
+    Args:
+        whole: whether it is decoded at full size only to be reduced.
+    """
     width, height = picture.size
-    if any(tile[0] in ("ppm", "ppm_plain") for tile in picture.tile):
+    most = PIXELS if whole else JPEG_PIXELS
+    if any(tile[0] in SLOW_DECODERS for tile in picture.tile):
         most = SLOW_PIXELS
+    elif picture.format in ("WEBP", "AVIF"):
+        most = HELD_PIXELS
     tags = getattr(picture, "tag_v2", {})
     tile_pixels = tags.get(322, 0) * tags.get(323, 0)  # TileWidth, TileLength
-    if max(width * height, tile_pixels) > (WEBP_PIXELS if picture.format == "WEBP" else most):
+    decoded = height * (8 + width * (1 if picture.mode in ("1", "L", "P") else 4))
+    if max(width * height, tile_pixels) > most or whole and decoded > DECODED_BYTES:
         raise PictureError("large", width, height)
 
 
@@ -228,18 +248,36 @@ def _factor(size, short_side):
 
 
 def _reduce(picture, short_side):
-    """Return the picture with 8 bits a channel, its mode L, LA, RGB, RGBA, CMYK or LAB, reduced."""
-    if picture.mode.startswith("I;16"):
-        picture = picture.convert("I")
-    elif picture.mode in ("PA", "RGBa", "La") or (
-            "transparency" in picture.info and picture.mode not in ("I", "F")):
-        picture = picture.convert("RGBA")
-    elif picture.mode in ("1", "P", "RGBX", "YCbCr", "HSV"):
-        picture = picture.convert("L" if picture.mode == "1" else "RGB")
+    """Return the picture with 8 bits a channel, its mode L, LA, RGB, RGBA, CMYK or LAB, reduced.
+
+    Converted and reduced by bands: what is large is not held twice.
+    """
     if short_side:
         factor = _factor(picture.size, short_side)
-        picture = picture.reduce([max(factor, -(-side // LONGEST)) for side in picture.size])
+        factors = [max(factor, -(-side // LONGEST)) for side in picture.size]
+        rows = factors[1] * max(1, BAND_PIXELS // (picture.width * factors[1]))
+        bands = [_converted(picture.crop((0, top, picture.width, min(top + rows, picture.height))))
+                 .reduce(factors) for top in range(0, picture.height, rows)]
+        picture = Image.new(bands[0].mode, (bands[0].width, sum(band.height for band in bands)))
+        top = 0
+        for band in bands:
+            picture.paste(band, (0, top))
+            top += band.height
+    else:
+        picture = _converted(picture)
     return _eight_bits(picture) if picture.mode in ("I", "F") else picture
+
+
+def _converted(picture):
+    """Return the picture in a mode that can be averaged, I and F among them."""
+    if picture.mode.startswith("I;16"):
+        return picture.convert("I")
+    if picture.mode in ("PA", "RGBa", "La") or (
+            "transparency" in picture.info and picture.mode not in ("I", "F")):
+        return picture.convert("RGBA")
+    if picture.mode in ("1", "P", "RGBX", "YCbCr", "HSV"):
+        return picture.convert("L" if picture.mode == "1" else "RGB")
+    return picture
 
 
 def _eight_bits(picture):

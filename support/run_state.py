@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import weakref
 from collections import namedtuple
 
 import numpy as np
@@ -36,6 +37,7 @@ class RunState:
         try:
             os.makedirs(self.folder, exist_ok=True)
             self._lock = open(os.path.join(self.folder, "lock"), "w")
+            weakref.finalize(self, self._lock.close)
         except OSError as error:
             raise UserError("the training state cannot be written to %s: %s."
                             % (self.folder, reason(error)))

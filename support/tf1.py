@@ -29,7 +29,8 @@ class _TensorFlow(types.ModuleType):
 
 
 tf = _TensorFlow("tensorflow.compat.v1")
-ADDRESS_SPACE = 2 * 10 ** 9  # bytes, on two cores
+# Bytes, on two cores, for its small part that answers, and for all of it.
+SMALL_SPACE, WHOLE_SPACE = 2 * 10 ** 9, 2500 * 10 ** 6
 _one_import = threading.RLock()
 _start_small = False
 
@@ -40,22 +41,23 @@ def start_small():
     _start_small = True
 
 
-def _check_memory():
+def _check_memory(needed):
     """Refuse a limit on memory under which TensorFlow would abort, or try for ever.
 
     Raises:
         UserError: `ulimit -v` leaves too little.
     """
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if 0 <= limit < ADDRESS_SPACE:
-        raise UserError("TensorFlow needs %.1f GB of address space, and 'ulimit -v' allows %.1f."
-                        % (ADDRESS_SPACE / 1e9, limit / 1e9))
+    if 0 <= limit < needed:
+        raise UserError("TensorFlow needs %.1f GB of address space for an answer and %.1f for all "
+                        "else, and 'ulimit -v' allows %.1f."
+                        % (SMALL_SPACE / 1e9, WHOLE_SPACE / 1e9, limit / 1e9))
 
 
 @functools.lru_cache(maxsize=None)
 def _import_small():
     """Return `small_tensorflow()`, or None where that cannot be had: then all is imported."""
-    _check_memory()
+    _check_memory(SMALL_SPACE)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with sudden_interruption(), quiet_stderr():
         try:
@@ -67,7 +69,7 @@ def _import_small():
 @functools.lru_cache(maxsize=None)
 def _import():
     """Return the module `tensorflow.compat.v1`, in graph mode and without its talk."""
-    _check_memory()
+    _check_memory(WHOLE_SPACE)
     os.environ["TF_USE_LEGACY_KERAS"] = "1"  # tf.layers lives in tf-keras today
     os.environ.pop("KERAS_BACKEND", None)  # that is Keras 3's
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
