@@ -5,9 +5,8 @@
     python ex02_fashion_cnn.py --evaluate      the released weights: 94.48 %, in seconds
     python ex02_fashion_cnn.py --recipe best   how these were made
 
-Training takes 12 minutes on two cores, the recipe `best` 72 (docs/measurements.md). A run that was
-stopped goes on by the same command. Layers and their order are the exercise's; sizes, augmentation
-and schedule were chosen on 5,000 held-out training pictures (--validation).
+A run that was stopped goes on by the same command. Layers and their order are the exercise's;
+all else was chosen on 5,000 held-out training pictures (--validation; docs/measurements.md).
 """
 import argparse
 import contextlib
@@ -26,7 +25,7 @@ from support import checkpoint, console, fashion_drawings, idx, reports
 from support.console import Stopped, UserError, reason, say, whole_number
 from support.run_state import RunState, Saved, StopRequest
 from support.summaries import open_summaries, write_scalars
-from support.tf1 import tf  # TensorFlow, imported when a name of it is first used
+from support.tf1 import computes_bfloat16, tf  # TensorFlow, imported when first used
 
 
 # ---- Hyper-parameters ----
@@ -49,6 +48,7 @@ class Recipe:
     dropout_dense: float = 0.3          # before the output layer
     erase_probability: float = 0.2      # random erasing, Zhong et al., arXiv 1708.04896
     erase_sides: tuple = (3, 12)        # pixels, smallest and largest
+    precision: str = "bfloat16"         # of training, or "float32"; the weights are float32
 
 
 RECIPES = {"default": Recipe(),
@@ -78,9 +78,8 @@ def load_data(data_dir=None):
         if folder:
             data = idx.read_folder(folder)
         else:
-            keras = tf.keras
             with contextlib.redirect_stdout(sys.stderr):  # it talks while it downloads
-                data = keras.datasets.fashion_mnist.load_data()
+                data = tf.keras.datasets.fashion_mnist.load_data()
         for images, labels in data:
             if images.shape != (len(labels), 28, 28) or not len(labels) or labels.max() > 9:
                 raise ValueError("pictures and labels do not belong together")
@@ -117,10 +116,10 @@ def epoch_data(images, labels, recipe, epoch):
 
 
 # ---- Network ----
-def network(images, recipe, training=False, step=0):
+def network(images, recipe, training=False, step=0, precision="float32"):
     """Return logits float32 [N,10] of images uint8 [N,28,28], and the feature maps.
 
-    Maps: of the convolutions, float32 [N,28,28,F], [N,14,14,F], [N,7,7,F]. Pooling comes before
+    Maps: of the convolutions, [N,28,28,F], [N,14,14,F], [N,7,7,F]. Pooling comes before
     normalisation and ReLU: the same but for negative scales, a quarter of the work.
     """
     seed = recipe.seed
@@ -137,20 +136,27 @@ def network(images, recipe, training=False, step=0):
         return tf.nn.relu(tf.layers.batch_normalization(x, momentum=0.9, epsilon=1e-5,
                                                         training=training))
 
-    with tf.variable_scope("network"):
+    with tf.variable_scope("network", custom_getter=kept_in_float32):
         x = (tf.cast(images, tf.float32)[..., tf.newaxis] - PIXEL_MEAN) / PIXEL_STD
-        x = conv1 = conv(x, 0)
-        x = norm_relu(tf.layers.max_pooling2d(x, 2, 2, name="pool1"))
-        x = conv2 = conv(x, 1)
-        x = norm_relu(tf.layers.max_pooling2d(x, 2, 2, name="pool2"))
-        x = conv3 = conv(x, 2)
-        x = tf.layers.flatten(norm_relu(x))
+        conv1 = conv(tf.cast(x, precision), 0)
+        x = norm_relu(tf.layers.max_pooling2d(conv1, 2, 2, name="pool1"))
+        conv2 = conv(x, 1)
+        x = norm_relu(tf.layers.max_pooling2d(conv2, 2, 2, name="pool2"))
+        conv3 = conv(x, 2)
+        x = tf.layers.flatten(norm_relu(conv3))
         x = dropout(x, recipe.dropout_features, training, [seed, 2 * step])
         x = tf.layers.dense(x, recipe.dense_units, use_bias=False,
                             kernel_initializer=initializer(3), name="dense")
         x = dropout(norm_relu(x), recipe.dropout_dense, training, [seed, 2 * step + 1])
-        logits = tf.layers.dense(x, 10, kernel_initializer=initializer(4), name="output")
+        logits = tf.layers.dense(tf.cast(x, tf.float32), 10, name="output",
+                                 kernel_initializer=initializer(4))
     return logits, [conv1, conv2, conv3]
+
+
+def kept_in_float32(getter, name, *more, dtype=None, **options):
+    """A custom getter: variables are float32, or small steps were lost (arXiv 1710.03740, 3.1)."""
+    variable = getter(name, *more, dtype=tf.float32, **options)
+    return variable if dtype in (None, tf.float32) else tf.cast(variable, dtype)
 
 
 def dropout(inputs, rate, training, seed):
@@ -159,7 +165,7 @@ def dropout(inputs, rate, training, seed):
         return inputs
     rate *= tf.cast(training, tf.float32)
     kept = tf.random.stateless_uniform(tf.shape(inputs), seed=seed) >= rate
-    return inputs * tf.cast(kept, tf.float32) / (1 - rate)
+    return inputs * tf.cast(tf.cast(kept, tf.float32) / (1 - rate), inputs.dtype)
 
 
 def inference_graph(recipe):
@@ -183,7 +189,7 @@ def training_graph(recipe, steps):
         labels = tf.placeholder(tf.int32, [None], name="labels")
         training = tf.placeholder_with_default(False, [], name="training")
         step = tf.train.get_or_create_global_step()
-        logits, _ = network(images, recipe, training, tf.cast(step, tf.int32))
+        logits, _ = network(images, recipe, training, tf.cast(step, tf.int32), recipe.precision)
         weights = tf.global_variables("network")  # before the optimizer adds its own
 
         targets = tf.one_hot(labels, 10)
@@ -340,8 +346,8 @@ def probabilities(session, model, images, mirror=True, done=lambda count: None):
 def report(answers, labels, name):
     """Print the accuracy and a table by class of answers float32 [N,10] to labels uint8 [N]."""
     counts = reports.confusion_matrix(labels, answers.argmax(axis=1))
-    say("\n".join([""] + reports.class_table(counts, CLASS_NAMES)))
-    say("\n%s accuracy: %.2f %% (%d of %d are wrong)" % (
+    say("\n".join([""] + reports.class_table(counts, CLASS_NAMES) + [""]))
+    say("%s accuracy: %.2f %% (%d of %d are wrong)" % (
         name, 100 * reports.accuracy(counts), len(labels) - counts.trace(), len(labels)))
 
 
@@ -364,15 +370,17 @@ def parse(arguments=None):
     parser = argparse.ArgumentParser(prog="ex02_fashion_cnn.py", description="A convolutional "
                                      "network on Fashion-MNIST: trains, evaluates, draws.")
     option = parser.add_argument
-    option("--evaluate", action="store_true", help="only evaluate the saved weights and draw")
+    alone = parser.add_mutually_exclusive_group().add_argument
+    alone("--evaluate", action="store_true", help="only evaluate the saved weights and draw")
     option("--recipe", choices=sorted(RECIPES), default="default", help="default: %(default)s")
     option("--epochs", type=whole_number(1, 10000), help="passes over the training set (default: "
            + ", ".join("%s %d" % (name, RECIPES[name].epochs) for name in sorted(RECIPES)) + ")")
-    option("--seed", type=whole_number(0, 10 ** 8), default=1,
-           help="same seed, same weights (default: %(default)s)")
-    option("--validation", action="store_true", help="train without the last %d training pictures "
+    option("--seed", type=whole_number(0, 10 ** 8), default=1, help="default: %(default)s")
+    alone("--validation", action="store_true", help="train without the last %d training pictures "
            "and report on these; nothing is saved" % VALIDATION_SIZE)
-    option("--fresh", action="store_true", help="start over: forget a run that was stopped")
+    option("--set", metavar="NAME=VALUE", type=console.setting(Recipe), action="append", default=[],
+           help="any other hyper-parameter of the recipe, as a Python value; may be repeated")
+    alone("--fresh", action="store_true", help="start over: forget a run that was stopped")
     option("--save-every", type=console.number, default=120, metavar="SECONDS",
            help="save the state this often, and after each epoch (default: %(default)s)")
     option("--data-dir", metavar="DIR", help="folder or Keras home with the Fashion-MNIST files "
@@ -383,14 +391,12 @@ def parse(arguments=None):
            "--checkpoint-dir that folder)")
     option("--logdir", metavar="DIR", help="write summaries for TensorBoard (default: none)")
     options = parser.parse_args(arguments)
-    if options.evaluate + options.validation + options.fresh > 1:
-        parser.error("--evaluate, --validation and --fresh exclude each other")
-    if options.image_dir is None:  # a run that is kept apart draws apart
-        released = os.path.realpath(options.checkpoint_dir) == os.path.realpath(RELEASE)
-        options.image_dir = console.IMAGES if released else options.checkpoint_dir
+    options.image_dir = options.image_dir or console.picture_folder(options.checkpoint_dir, RELEASE)
     recipe = RECIPES[options.recipe]
-    return dataclasses.replace(recipe, epochs=options.epochs or recipe.epochs,
-                               seed=options.seed), options
+    if not computes_bfloat16():  # where it would be slower than float32
+        recipe = dataclasses.replace(recipe, precision="float32")
+    changes = dict(options.set, epochs=options.epochs or recipe.epochs, seed=options.seed)
+    return dataclasses.replace(recipe, **changes), options
 
 
 def main(arguments=None):

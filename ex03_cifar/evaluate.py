@@ -1,5 +1,6 @@
 """Evaluate the released network on the CIFAR-10 test set: python -m ex03_cifar.evaluate"""
 import argparse
+import os
 
 import numpy as np
 
@@ -46,7 +47,8 @@ def parse(arguments):
                              "images/, with --checkpoint-dir in that folder)")
     given = parser.parse_args(arguments)
     if "confusion" not in given:
-        given.confusion = console.picture_path("ex03_confusion.png", given.checkpoint_dir, RELEASE)
+        given.confusion = os.path.join(console.picture_folder(given.checkpoint_dir, RELEASE),
+                                       "ex03_confusion.png")
     return given
 
 

@@ -74,7 +74,8 @@ def optimise(loss, batch_size, decay, step, recipe):
     kernels = [v for v in tf.trainable_variables() if "/conv" in v.name]
     heads = [v for v in tf.trainable_variables() if "/head/" in v.name]
     biases = [v for v in tf.trainable_variables() if v.name.endswith("beta:0")]
-    groups = [(MuonOptimizer(recipe.learning_rate * decay, recipe.momentum), kernels)]
+    groups = [(MuonOptimizer(recipe.learning_rate * decay, recipe.momentum,
+                            recipe.precision), kernels)]
     for variables, rate in ((biases, recipe.bias_learning_rate),
                             (heads, recipe.head_learning_rate)):
         shrink = recipe.weight_decay * tf.cast(batch_size, tf.float32) / rate

@@ -7,6 +7,8 @@ nothing.
 """
 import numpy as np
 
+from ex03_cifar.operations import convolution as convolve
+from ex03_cifar.operations import silu
 from support.tf1 import tf
 
 MEAN = (125.3, 123.0, 113.9)  # of each channel over the training set, in pixel values
@@ -36,7 +38,7 @@ def network(images, widths, convolutions, training, first_kernel=None, precision
         raise TypeError("the network takes raw uint8 pixels, not %s" % images.dtype.name)
     with tf.variable_scope("network", reuse=tf.AUTO_REUSE):
         x = normalise(images)
-        x = tf.cast(whitening(x, training, first_kernel), tf.as_dtype(precision))
+        x = whitening(x, training, first_kernel, tf.as_dtype(precision))
         for number, filters in enumerate(widths, 1):
             x = block(x, filters, convolutions, training, "block%d" % number)
         x = tf.reduce_max(x, axis=[1, 2], name="global_max_pooling")
@@ -48,12 +50,13 @@ def normalise(images):
     return (tf.cast(images, tf.float32) - MEAN) / DEVIATION
 
 
-def whitening(x, training, kernel):
-    """2x2 patches -> 24 uncorrelated channels [N,H-1,W-1,24]; the kernel is not trained."""
+def whitening(x, training, kernel, dtype):
+    """2x2 patches -> 24 uncorrelated channels [N,H-1,W-1,24] of `dtype`; the kernel is not trained."""
     initializer = tf.zeros_initializer() if kernel is None else tf.constant_initializer(kernel)
     x = tf.layers.conv2d(x, 2 * 3 * WHITENING_SIZE ** 2, WHITENING_SIZE, use_bias=False,
                          kernel_initializer=initializer, trainable=False, name="whitening")
-    return tf.nn.swish(batch_normalization(x, training, "whitening_norm"))
+    x = tf.cast(batch_normalization(x, training, "whitening_norm"), dtype)
+    return silu(x, fused=training)
 
 
 def block(x, filters, convolutions, training, name):
@@ -61,12 +64,12 @@ def block(x, filters, convolutions, training, name):
     with tf.variable_scope(name):
         x = convolution(x, filters, "conv1")
         x = tf.layers.max_pooling2d(x, 2, 2, name="pool")
-        x = tf.nn.swish(batch_normalization(x, training, "norm1"))
+        x = silu(batch_normalization(x, training, "norm1"), fused=training)
         shortcut = x
         for number in range(2, convolutions + 1):
             x = batch_normalization(convolution(x, filters, "conv%d" % number), training,
                                     "norm%d" % number)
-            x = tf.nn.swish(x + shortcut if number > 2 else x)
+            x = silu(x + shortcut if number > 2 else x, fused=training)
         return x
 
 
@@ -75,8 +78,7 @@ def convolution(x, filters, name):
     with tf.variable_scope(name):
         kernel = tf.get_variable("kernel", [3, 3, x.shape[-1], filters],
                                  initializer=partial_identity)
-    return tf.nn.conv2d(x, tf.cast(kernel, x.dtype), strides=[1, 1, 1, 1], padding="SAME",
-                        name=name)
+    return convolve(x, tf.cast(kernel, x.dtype), name)
 
 
 def batch_normalization(x, training, name):

@@ -11,11 +11,18 @@ class MuonOptimizer(tf.train.Optimizer):
     bank is therefore kept at the norm sqrt(F), and the learning rate is the step relative to it.
     """
 
-    def __init__(self, learning_rate, momentum, name="Muon"):
-        """Args: learning_rate and momentum, each a float or a scalar float32 tensor."""
+    def __init__(self, learning_rate, momentum, precision="float32", name="Muon"):
+        """Return the optimizer.
+
+        Args:
+            learning_rate, momentum: each a float or a scalar float32 tensor.
+            precision: what the orthogonal step is computed in, "float32" or "bfloat16", which it
+                tolerates (the write-up does so, too).
+        """
         super(MuonOptimizer, self).__init__(use_locking=False, name=name)
         self._learning_rate = learning_rate
         self._momentum = momentum
+        self._precision = tf.as_dtype(precision)
 
     def _create_slots(self, var_list):
         for variable in var_list:
@@ -25,13 +32,13 @@ class MuonOptimizer(tf.train.Optimizer):
         momentum = self.get_slot(variable, "momentum")
         accumulated = momentum.assign(self._momentum * momentum + gradient)
         step = orthogonalise(tf.reshape(gradient + self._momentum * accumulated,
-                                        [-1, variable.shape[-1]]))
+                                        [-1, variable.shape[-1]]), self._precision)
         filters = tf.cast(variable.shape[-1], tf.float32)
         unit = variable * (tf.sqrt(filters) / tf.norm(variable))
         return variable.assign(unit - self._learning_rate * tf.reshape(step, variable.shape)).op
 
 
-def orthogonalise(matrix, steps=3):
+def orthogonalise(matrix, precision="float32", steps=3):
     """Return the matrix [M,F] with its singular values drawn to about 1, by Newton-Schulz.
 
     The quintic 3.4445 x - 4.7750 x^3 + 2.0315 x^5 takes every singular value from (0, 1] near 1
@@ -39,8 +46,8 @@ def orthogonalise(matrix, steps=3):
     """
     tall = matrix.shape[0] > matrix.shape[1]
     x = tf.transpose(matrix) if tall else matrix  # the smaller Gram matrix is the cheaper one
-    x = x / (tf.norm(x) + 1e-7)
+    x = tf.cast(x / (tf.norm(x) + 1e-7), precision)
     for _ in range(steps):
         gram = tf.matmul(x, x, transpose_b=True)
         x = 3.4445 * x + tf.matmul(-4.7750 * gram + 2.0315 * tf.matmul(gram, gram), x)
-    return tf.transpose(x) if tall else x
+    return tf.cast(tf.transpose(x) if tall else x, tf.float32)

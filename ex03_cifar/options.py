@@ -1,13 +1,12 @@
 """The command line of training -> a `Recipe` and where the run reads and writes."""
 import argparse
-import ast
 import dataclasses
 import os
 
 from ex03_cifar import dataset
 from ex03_cifar.classifier import RELEASE
 from ex03_cifar.recipes import RECIPES, Recipe, Selection, Stage, epoch_steps
-from support.console import UsageError, number, picture_path, png_path, whole_number
+from support.console import UsageError, number, picture_folder, png_path, setting, whole_number
 from support.tf1 import computes_bfloat16
 
 
@@ -31,7 +30,8 @@ def parse(arguments=None):
             "of %d: give more --images, or less --validation or --batch-size."
             % (recipe.images, recipe.validation, recipe.batch_size))
     if given.curves is None:
-        given.curves = picture_path("ex03_training.png", given.checkpoint_dir, RELEASE)
+        given.curves = os.path.join(picture_folder(given.checkpoint_dir, RELEASE),
+                                    "ex03_training.png")
     return recipe, given
 
 
@@ -57,7 +57,8 @@ def parser():
     parser.add_argument("--precision", choices=("float32", "bfloat16"),
                         help="of the computation; the weights are float32 (%s where the processor "
                              "has it)" % in_recipes("precision"))
-    parser.add_argument("--set", metavar="NAME=VALUE", type=setting, action="append", default=[],
+    parser.add_argument("--set", metavar="NAME=VALUE", action="append",
+                        default=[], type=setting(Recipe, stages=stages, selection=selection),
                         help="any other hyper-parameter of the recipe, as a Python value; "
                              "may be given more than once")
     parser.add_argument("--save-every", type=number, default=120, metavar="SECONDS",
@@ -86,29 +87,18 @@ def in_recipes(name):
     return ", ".join("%s %s" % pair for pair in values)
 
 
+def stages(value):
+    """Tuples of numbers -> `Stage`s."""
+    return tuple(Stage(*stage) for stage in value)
+
+
+def selection(value):
+    """A tuple of numbers -> a `Selection`."""
+    return Selection(*value)
+
+
 class Tuple(argparse.Action):
     """Keeps several values as a tuple, as a recipe has them."""
 
     def __call__(self, parser, namespace, values, option_string=None):
         setattr(namespace, self.dest, tuple(values))
-
-
-def setting(text):
-    """An argparse type: NAME=VALUE -> (name, value) of a hyper-parameter."""
-    name, _, value = text.partition("=")
-    defaults = {field.name: field.default for field in dataclasses.fields(Recipe)}
-    try:
-        value = ast.literal_eval(value)
-        if name == "stages":
-            value = tuple(Stage(*stage) for stage in value)
-        elif name == "selection":
-            value = Selection(*value)
-        elif isinstance(defaults[name], float):
-            value = float(value)
-        if type(value) is not type(defaults[name]):
-            raise TypeError
-    except KeyError:
-        raise argparse.ArgumentTypeError("%r is none of %s" % (name, ", ".join(sorted(defaults))))
-    except (ValueError, SyntaxError, TypeError):
-        raise argparse.ArgumentTypeError("%r is no value like %r" % (text, defaults.get(name)))
-    return name, value

@@ -4,7 +4,9 @@ stdout is the answer, stderr is the talk. Exit codes: 0 done; 1 something asked 
 2 wrong usage or no usable checkpoint; 130 stopped by Ctrl-C.
 """
 import argparse
+import ast
 import contextlib
+import dataclasses
 import errno
 import math
 import os
@@ -175,6 +177,31 @@ def open_regular(path):
     return stream
 
 
+def setting(recipe, **kinds):
+    """Return an argparse type: NAME=VALUE -> (name, value) of a field of the dataclass `recipe`.
+
+    Args:
+        kinds: functions of the fields that are no plain Python values, which make them of such.
+    """
+    defaults = {field.name: field.default for field in dataclasses.fields(recipe)}
+
+    def parse(text):
+        name, _, value = text.partition("=")
+        try:
+            default = defaults[name]
+            value = kinds.get(name, lambda plain: plain)(ast.literal_eval(value))
+            if isinstance(default, float) and type(value) is int:
+                value = float(value)
+            if type(value) is not type(default):
+                raise TypeError
+        except KeyError:
+            raise argparse.ArgumentTypeError("%r is none of %s" % (name, ", ".join(sorted(defaults))))
+        except (ValueError, SyntaxError, TypeError):
+            raise argparse.ArgumentTypeError("%r is no value like %r" % (text, default))
+        return name, value
+    return parse
+
+
 def command(program, folder, default):
     """Return the command line that fills the checkpoint `folder`, for a sentence that advises it."""
     if os.path.realpath(folder) == os.path.realpath(default):
@@ -182,10 +209,10 @@ def command(program, folder, default):
     return "%s --checkpoint-dir %s" % (program, shlex.quote(folder))
 
 
-def picture_path(name, folder, default):
-    """Return where a picture of the checkpoint `folder` is drawn: one that is kept apart has its own."""
+def picture_folder(folder, default):
+    """Return where pictures of the checkpoint `folder` are drawn: one that is kept apart has its own."""
     released = os.path.realpath(folder) == os.path.realpath(default)
-    return os.path.join(IMAGES if released else os.path.abspath(folder), name)
+    return IMAGES if released else os.path.abspath(folder)
 
 
 def progress(total, unit, initial=0, always=False):

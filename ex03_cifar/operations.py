@@ -1,0 +1,73 @@
+"""Operations of the training graph that TensorFlow computes slowly in bfloat16, computed otherwise.
+
+Each is what its name says, forwards as TensorFlow has it; only the way to the gradient differs.
+In float32 all of them are TensorFlow's own.
+"""
+from support.tf1 import tf
+
+PRODUCTS_FROM = 256  # channels; with fewer, oneDNN's own gradient is as fast or faster
+
+
+def convolution(x, kernel, name):
+    """Convolve x [N,H,W,C] with a kernel [3,3,C,F] of the same type -> [N,H,W,F], "SAME"."""
+    def convolve(x, kernel):
+        return tf.nn.conv2d(x, kernel, strides=[1, 1, 1, 1], padding="SAME", name=name)
+
+    if x.dtype != tf.bfloat16 or int(x.shape[-1]) < PRODUCTS_FROM:
+        return convolve(x, kernel)
+
+    @tf.custom_gradient
+    def with_gradient(x, kernel):
+        def gradient(dy):
+            dx = tf.nn.conv2d_backprop_input(tf.shape(x), kernel, dy, strides=[1, 1, 1, 1],
+                                             padding="SAME")
+            return dx, tf.cast(kernel_gradient(x, dy), kernel.dtype)
+        return convolve(x, kernel), gradient
+    return with_gradient(x, kernel)
+
+
+def kernel_gradient(x, dy):
+    """Return the gradient float32 [3,3,C,F] of a convolution's kernel as nine matrix products.
+
+    Each element of the kernel multiplies a moved image. With many channels and few pixels, oneDNN's
+    bfloat16 takes two to four times as long for the same sums.
+
+    Args:
+        x: [N,H,W,C], what was convolved; N is even.
+        dy: [N,H,W,F], the gradient of the convolution.
+    """
+    channels, filters = int(x.shape[-1]), int(dy.shape[-1])
+    height, width = tf.shape(x)[1], tf.shape(x)[2]
+    padded = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]])
+    halves = tf.reshape(dy, [2, -1, filters])  # of the batch, one for each core
+    products = []
+    for row in range(3):
+        for column in range(3):
+            moved = padded[:, row:row + height, column:column + width]
+            product = tf.matmul(tf.reshape(moved, [2, -1, channels]), halves, transpose_a=True)
+            products.append(tf.reduce_sum(tf.cast(product, tf.float32), axis=0))
+    return tf.reshape(tf.stack(products), [3, 3, channels, filters])
+
+
+def silu(x, fused):
+    """SiLU, x * sigmoid(x) (Elfwing et al. 2017, arXiv 1702.03118), computed in float32.
+
+    In bfloat16 XLA makes one loop of each direction; TensorFlow has an operation, and a pass over
+    memory, for each sign in the formula. XLA compiles when it first runs: worth it in training only.
+    """
+    if x.dtype != tf.bfloat16 or not fused:
+        return tf.nn.swish(x)
+
+    @tf.custom_gradient
+    def with_gradient(x):
+        def gradient(dy):
+            with tf.xla.experimental.jit_scope():
+                wide = tf.cast(x, tf.float32)
+                sigmoid = 0.5 + 0.5 * tf.tanh(0.5 * wide)
+                slope = sigmoid * (1 + wide * (1 - sigmoid))
+                return tf.cast(tf.cast(dy, tf.float32) * slope, x.dtype)
+        with tf.xla.experimental.jit_scope():
+            wide = tf.cast(x, tf.float32)
+            half = 0.5 * wide
+            return tf.cast(half + half * tf.tanh(half), x.dtype), gradient
+    return with_gradient(x)

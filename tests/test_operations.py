@@ -1,0 +1,78 @@
+"""What is computed another way in bfloat16 is the same operation, forwards and backwards."""
+import numpy as np
+import pytest
+
+from ex03_cifar import operations
+from ex03_cifar.network import network
+from support.tf1 import tf
+
+ROUNDING = 0.05  # oneDNN adds some small convolutions up in bfloat16, with 8 bits
+
+
+def tensors(*shapes):
+    rng = np.random.RandomState(0)
+    return [tf.cast(tf.constant(rng.normal(size=shape), tf.float32), tf.bfloat16) for shape in shapes]
+
+
+def compared(operation, plain, *inputs):
+    """Run both with the gradients of their inputs, the plain one in float32; return two lists."""
+    with tf.Session() as session:
+        results = []
+        for function, dtype in ((operation, tf.bfloat16), (plain, tf.float32)):
+            given = [tf.cast(value, dtype) for value in inputs]
+            y = function(*given)
+            weights = tf.cast(tf.reshape(tf.range(tf.size(y)) % 7 - 3, tf.shape(y)), dtype)
+            assert y.dtype == dtype
+            results.append(session.run([tf.cast(value, tf.float32) for value in
+                                        [y] + tf.gradients(y, given, weights)]))
+        return results
+
+
+@pytest.mark.parametrize("filters", [32, 256])
+@pytest.mark.parametrize("height, width", [(3, 3), (4, 7)])
+def test_the_convolution_and_its_gradients_are_those_of_float32(height, width, filters):
+    with tf.Graph().as_default():
+        x, kernel = tensors([6, height, width, 256], [3, 3, 256, filters])
+        ours, plain = compared(
+            lambda x, kernel: operations.convolution(x, kernel, "conv"),
+            lambda x, kernel: tf.nn.conv2d(x, kernel, strides=[1, 1, 1, 1], padding="SAME"), x, kernel)
+    for one, other in zip(ours, plain):
+        assert np.linalg.norm(one - other) < ROUNDING * np.linalg.norm(other)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_silu_and_its_gradient_are_those_of_float32(fused):
+    with tf.Graph().as_default():
+        x = 3 * tensors([5, 4, 3, 24])[0]
+        ours, plain = compared(lambda x: operations.silu(x, fused), tf.nn.swish, x)
+    for one, other in zip(ours, plain):
+        assert np.linalg.norm(one - other) < ROUNDING * np.linalg.norm(other)
+
+
+def test_the_first_run_gives_the_bits_of_all_others():
+    """XLA compiles what has run a few times; a run that is resumed begins at the first again."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        x = tf.placeholder(tf.bfloat16, [None, 9, 9, 16])
+        y = operations.silu(x, fused=True)
+        values = session.run(tensors([20, 9, 9, 16])[0])
+        results = [session.run([y] + tf.gradients(y, x), {x: values}) for _ in range(6)]
+    for later in results[1:]:
+        for one, other in zip(results[0], later):
+            assert one.tobytes() == other.tobytes()
+
+
+def marks(training, precision):
+    with tf.Graph().as_default() as graph:
+        logits = network(tf.zeros([2, 32, 32, 3], tf.uint8), (8, 256, 256), 2, training,
+                         precision=precision)
+        tf.gradients(logits, tf.trainable_variables())
+        return {operation.type for operation in graph.get_operations()}, {
+            name for operation in graph.get_operations() for name in operation.node_def.attr
+            if "Xla" in name}
+
+
+def test_float32_and_answers_are_computed_by_tensorflows_own():
+    assert marks(True, "float32")[1] == marks(False, "bfloat16")[1] == set()
+    kinds, attributes = marks(True, "bfloat16")
+    assert attributes and "BatchMatMulV2" in kinds
+    assert "BatchMatMulV2" not in marks(True, "float32")[0]
