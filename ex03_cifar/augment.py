@@ -13,6 +13,10 @@ def training_batch(images, mirrored, recipe, progress, rng):
         rng: the `np.random.RandomState` that draws all that is random.
     """
     images = mirror(shift(images, rng, recipe.shift), mirrored)
+    if recipe.rescaled:
+        images = rescale(images, rng, recipe.rescaled, recipe.scales)
+    if recipe.recoloured:
+        images = recolour(images, rng, recipe.recoloured, recipe.colour)
     if recipe.cutout:
         images = cutout(images, rng, recipe.cutout)
     for stage in recipe.stages:
@@ -71,3 +75,66 @@ def shrink(images, side):
     rows = np.matmul(shares, images.reshape(len(images), whole, -1).astype(np.float32))
     both = np.matmul(shares, rows.reshape(-1, whole, images.shape[-1]))
     return np.rint(both).astype(np.uint8).reshape(len(images), side, side, -1)
+
+
+def rescale(images, rng, share, scales, stretch=4 / 3):
+    """Draw a `share` of the images anew: the object larger or smaller, elsewhere, and stretched.
+
+    Photographs show objects at sizes that CIFAR-10 does not have, and to squash a rectangle
+    stretches them. What is beyond the border is the mirror image.
+
+    Args:
+        images: uint8 [N,H,H,3].
+        scales: (smallest, largest) factor of the object's size; its logarithm is uniform.
+        stretch: the largest ratio of the two sides' factors; its logarithm is uniform as well.
+    """
+    chosen = np.flatnonzero(rng.rand(len(images)) < share)
+    count, side = len(chosen), images.shape[1]
+    scale = np.exp(rng.uniform(np.log(scales[0]), np.log(scales[1]), count))
+    ratio = np.exp(rng.uniform(-np.log(stretch), np.log(stretch), count) / 2)
+    rows, columns = [resampling(factor, rng.uniform(-0.5, 0.5, count), side)
+                     for factor in (scale * ratio, scale / ratio)]
+    tall = np.matmul(rows, images[chosen].reshape(count, side, 3 * side).astype(np.float32))
+    drawn = np.matmul(columns[:, None], tall.reshape(count, side, side, 3))
+    result = images.copy()
+    result[chosen] = np.clip(np.rint(drawn), 0, 255)
+    return result
+
+
+def resampling(factor, place, side):
+    """Return float32 [N,side,side]: the share of each pixel of a row in each new one.
+
+    The filter is a triangle as wide as a new pixel, or an old one if that is wider, as Pillow's.
+
+    Args:
+        factor: [N], how many times as large the new row shows things.
+        place: [N] from -0.5 to 0.5, where the part lies that is shown, or the row in what is.
+    """
+    middle = side / 2 + place * np.abs(side / factor - side)
+    centres = middle[:, None] + (np.arange(side) + 0.5 - side / 2) / factor[:, None]
+    centres = np.clip(centres, 0.5 - side, 2 * side - 0.5)  # one mirror image on either side
+    distance = np.abs(np.arange(-side, 2 * side) + 0.5 - centres[:, :, None]).astype(np.float32)
+    shares = np.maximum(0, 1 - distance / np.maximum(1, 1 / factor).astype(np.float32)[:, None, None])
+    left, inside, right = np.split(shares, 3, axis=2)
+    shares = left[:, :, ::-1] + inside + right[:, :, ::-1]
+    return shares / shares.sum(axis=2, keepdims=True)
+
+
+def recolour(images, rng, share, strength):
+    """Change brightness, contrast and saturation of a `share` of the images (Howard 2013, arXiv
+    1312.5402): by factors from 1 - strength to 1 + strength, the saturation by twice that.
+
+    Args:
+        images: uint8 [N,H,W,3].
+    """
+    chosen = np.flatnonzero(rng.rand(len(images)) < share)
+    brightness, contrast, saturation = 1 + strength * rng.uniform(
+        [[-1], [-1], [-2]], [[1], [1], [2]], (3, len(chosen))).astype(np.float32)[..., None, None, None]
+    pixels = images[chosen].astype(np.float32)
+    grey = pixels.dot(np.array([0.299, 0.587, 0.114], np.float32))[..., None]
+    mean = grey.mean(axis=(1, 2), keepdims=True)
+    pixels = grey + saturation * (pixels - grey)
+    pixels = brightness * (mean + contrast * (pixels - mean))
+    result = images.copy()
+    result[chosen] = np.clip(np.rint(pixels), 0, 255)
+    return result

@@ -39,6 +39,10 @@ class Recipe:
     stages: tuple = (Stage(20, 32, until=0.4), Stage(28, 28, until=0.8))  # then whole images
     selection: Selection = Selection(after=0.2, hardest=0.5, others=0.1)
     cutout: int = 6                     # pixels, the side of the square that is covered, or 0
+    rescaled: float = 0.0               # the share of the images shown larger or smaller
+    scales: tuple = (0.6, 1.4)          # the smallest and the largest factor of their size
+    recoloured: float = 0.0             # the share of the images whose colours are changed
+    colour: float = 0.3                 # by how much
     precision: str = "bfloat16"         # of what the blocks compute in training, or "float32"
     images: int = 50000                 # training images that are used at all, from the first on
     validation: int = 2000              # of these, drawn at random, are held out

@@ -1,5 +1,6 @@
 """Augmentation moves, mirrors and covers pixels as its docstrings say, and changes nothing else."""
 import numpy as np
+import pytest
 
 from ex03_cifar import augment
 
@@ -61,3 +62,42 @@ def test_small_parts_are_squares_of_the_image_of_several_sizes():
                      if np.array_equal(part, augment.shrink(
                          IMAGES[:1, row:row + size, column:column + size], 20)[0]))
     assert sizes == set(range(20, 27))
+
+
+def test_rescaled_images_show_the_object_at_its_new_size():
+    images = np.zeros((40, 32, 32, 3), np.uint8)
+    images[:, 12:20, 12:20] = 255
+    for factor in (0.5, 1, 1.5):
+        shown = augment.rescale(images, np.random.RandomState(0), 1, (factor, factor), stretch=1)
+        middle = shown[:, 8:24, 8:24].astype(float) if factor < 1 else shown.astype(float)
+        sizes = (middle.sum(axis=(1, 2, 3)) / 255 / 3) ** 0.5
+        assert shown.dtype == np.uint8 and np.median(sizes) == pytest.approx(8 * factor, rel=0.05)
+    np.testing.assert_array_equal(
+        augment.rescale(images, np.random.RandomState(0), 1, (1, 1), stretch=1), images)
+
+
+def test_stretched_images_keep_the_objects_area():
+    images = np.zeros((200, 32, 32, 3), np.uint8)
+    images[:, 12:20, 12:20] = 255
+    shown = augment.rescale(images, np.random.RandomState(0), 1, (1, 1)).astype(float)[..., 0] / 255
+    np.testing.assert_allclose(shown.sum(axis=(1, 2)), 64, rtol=0.1)
+    heights = shown.sum(axis=1).max(axis=1)
+    assert 6.8 < heights.min() < 7.4 and 8.7 < heights.max() < 9.4  # 8 times the root of 3/4, of 4/3
+
+
+@pytest.mark.parametrize("change", [
+    lambda images, rng, share: augment.rescale(images, rng, share, (0.6, 1.4)),
+    lambda images, rng, share: augment.recolour(images, rng, share, 0.3)])
+def test_this_share_of_the_images_is_changed(change):
+    images = np.random.RandomState(1).randint(0, 256, (400, 32, 32, 3)).astype(np.uint8)
+    for share in (0, 0.3, 1):
+        changed = (change(images, np.random.RandomState(0), share) != images).any(axis=(1, 2, 3))
+        assert changed.mean() == pytest.approx(share, abs=0.07)
+
+
+def test_recoloured_greys_are_grey_and_change_by_no_more_than_the_strength():
+    greys = np.full((300, 8, 8, 3), 100, np.uint8)
+    shown = augment.recolour(greys, np.random.RandomState(0), 1, 0.3)
+    assert (shown == shown[..., :1]).all()
+    assert 70 <= shown.min() < 75 and 125 < shown.max() <= 130
+    np.testing.assert_array_equal(augment.recolour(greys, np.random.RandomState(0), 1, 0), greys)

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -146,6 +147,18 @@ def test_the_graph_has_the_prescribed_layers_in_the_prescribed_order(kind):
     if kind == "inference":  # the training graph has gradients as well
         everywhere = [operation.type for operation in model.graph.get_operations()]
         assert [everywhere.count(kind) for kind in ("Conv2D", "MaxPool", "MatMul")] == [3, 2, 2]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_what_is_computed_in_bfloat16_has_float32_variables(precision):
+    recipe = replace(ex02.RECIPES["default"], filters=(4, 8, 8), precision=precision)
+    model = ex02.training_graph(recipe, 20)
+    kernels = [operation.inputs[1].dtype.name for operation in model.graph.get_operations()
+               if operation.type in ("Conv2D", "MatMul") and "gradients" not in operation.name]
+    assert kernels == [precision] * 4 + ["float32"]  # the last layer's answer is not rounded
+    variables = model.graph.get_collection("variables")
+    assert {variable.dtype.base_dtype.name for variable in variables
+            if variable.op.name != "global_step"} == {"float32"}
 
 
 def test_pixels_go_in_as_uint8_and_nothing_else(trained):
@@ -355,11 +368,17 @@ def test_a_damaged_data_set_is_a_sentence(small_data, tmp_path, name, damage):
 
 
 @pytest.mark.parametrize("arguments", [["--epochs", "0"], ["--epochs", "ten"], ["--seed", "-1"], ["--recipe", "none"],
-                                       ["surplus"], ["--evaluate", "--fresh"], ["--epochs", "²"]])
+                                       ["surplus"], ["--evaluate", "--fresh"], ["--epochs", "²"],
+                                       ["--set", "depth=4"], ["--set", "momentum='much'"]])
 def test_wrong_usage_is_a_sentence(arguments, capfd):
     with pytest.raises(SystemExit) as ended:
         ex02.parse(arguments)
     assert_sentence(ended.value.code, capfd.readouterr().err, 2)
+
+
+def test_set_changes_any_hyper_parameter():
+    recipe, _ = ex02.parse(["--set", "filters=(4, 8, 8)", "--set", "momentum=1", "--epochs", "3"])
+    assert (recipe.filters, recipe.momentum, recipe.epochs) == ((4, 8, 8), 1.0, 3)
 
 
 def test_help_names_the_defaults():
