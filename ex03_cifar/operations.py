@@ -33,18 +33,20 @@ def kernel_gradient(x, dy):
     bfloat16 takes two to four times as long for the same sums.
 
     Args:
-        x: [N,H,W,C], what was convolved; N is even.
+        x: [N,H,W,C], what was convolved.
         dy: [N,H,W,F], the gradient of the convolution.
     """
     channels, filters = int(x.shape[-1]), int(dy.shape[-1])
     height, width = tf.shape(x)[1], tf.shape(x)[2]
     padded = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]])
-    halves = tf.reshape(dy, [2, -1, filters])  # of the batch, one for each core
+    parts = 2 - tf.shape(x)[0] % 2  # of the batch, one for each core
+    upstream = tf.reshape(dy, [parts, -1, filters])
     products = []
     for row in range(3):
         for column in range(3):
             moved = padded[:, row:row + height, column:column + width]
-            product = tf.matmul(tf.reshape(moved, [2, -1, channels]), halves, transpose_a=True)
+            product = tf.matmul(tf.reshape(moved, [parts, -1, channels]), upstream,
+                                transpose_a=True)
             products.append(tf.reduce_sum(tf.cast(product, tf.float32), axis=0))
     return tf.reshape(tf.stack(products), [3, 3, channels, filters])
 

@@ -29,10 +29,10 @@ def compared(operation, plain, *inputs):
 
 
 @pytest.mark.parametrize("filters", [32, 256])
-@pytest.mark.parametrize("height, width", [(3, 3), (4, 7)])
-def test_the_convolution_and_its_gradients_are_those_of_float32(height, width, filters):
+@pytest.mark.parametrize("images, height, width", [(6, 3, 3), (5, 3, 7)])
+def test_the_convolution_and_its_gradients_are_those_of_float32(images, height, width, filters):
     with tf.Graph().as_default():
-        x, kernel = tensors([6, height, width, 256], [3, 3, 256, filters])
+        x, kernel = tensors([images, height, width, 256], [3, 3, 256, filters])
         ours, plain = compared(
             lambda x, kernel: operations.convolution(x, kernel, "conv"),
             lambda x, kernel: tf.nn.conv2d(x, kernel, strides=[1, 1, 1, 1], padding="SAME"), x, kernel)
