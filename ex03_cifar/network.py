@@ -7,6 +7,7 @@ nothing.
 """
 import numpy as np
 
+from ex03_cifar import whole_batch
 from support.tf1 import tf
 
 MEAN = (125.3, 123.0, 113.9)  # of each channel over the training set, in pixel values
@@ -16,7 +17,8 @@ WHITENING_SIZE = 2  # pixels, the side of the patches that the first convolution
 LOGIT_SCALE = 1 / 9  # keeps the untrained network's answers mild
 
 
-def network(images, widths, convolutions, training, first_kernel=None, precision="float32"):
+def network(images, widths, convolutions, training, first_kernel=None, precision="float32",
+            total=None):
     """Build the network in the current graph; call it again to share the same variables.
 
     Args:
@@ -27,6 +29,8 @@ def network(images, widths, convolutions, training, first_kernel=None, precision
         first_kernel: float32 [2,2,3,24], what the first layer's kernel is initialised with
             (`whitening_kernel`); may be left out where a checkpoint is restored.
         precision: what the blocks compute in, "float32" or "bfloat16"; variables are float32.
+        total: where several processes train a share of the batch each, the function that sums a
+            tensor over them (`whole_batch.totals`).
     Returns:
         logits float32 [N,10].
     Raises:
@@ -36,9 +40,9 @@ def network(images, widths, convolutions, training, first_kernel=None, precision
         raise TypeError("the network takes raw uint8 pixels, not %s" % images.dtype.name)
     with tf.variable_scope("network", reuse=tf.AUTO_REUSE):
         x = normalise(images)
-        x = tf.cast(whitening(x, training, first_kernel), tf.as_dtype(precision))
+        x = tf.cast(whitening(x, training, first_kernel, total), tf.as_dtype(precision))
         for number, filters in enumerate(widths, 1):
-            x = block(x, filters, convolutions, training, "block%d" % number)
+            x = block(x, filters, convolutions, training, "block%d" % number, total)
         x = tf.reduce_max(x, axis=[1, 2], name="global_max_pooling")
         return head(tf.cast(x, tf.float32))
 
@@ -48,24 +52,24 @@ def normalise(images):
     return (tf.cast(images, tf.float32) - MEAN) / DEVIATION
 
 
-def whitening(x, training, kernel):
+def whitening(x, training, kernel, total=None):
     """2x2 patches -> 24 uncorrelated channels [N,H-1,W-1,24]; the kernel is not trained."""
     initializer = tf.zeros_initializer() if kernel is None else tf.constant_initializer(kernel)
     x = tf.layers.conv2d(x, 2 * 3 * WHITENING_SIZE ** 2, WHITENING_SIZE, use_bias=False,
                          kernel_initializer=initializer, trainable=False, name="whitening")
-    return tf.nn.swish(batch_normalization(x, training, "whitening_norm"))
+    return tf.nn.swish(batch_normalization(x, training, "whitening_norm", total))
 
 
-def block(x, filters, convolutions, training, name):
+def block(x, filters, convolutions, training, name, total=None):
     """[N,H,W,C] -> [N,H//2,W//2,filters]; a third convolution ends a residual branch."""
     with tf.variable_scope(name):
         x = convolution(x, filters, "conv1")
         x = tf.layers.max_pooling2d(x, 2, 2, name="pool")
-        x = tf.nn.swish(batch_normalization(x, training, "norm1"))
+        x = tf.nn.swish(batch_normalization(x, training, "norm1", total))
         shortcut = x
         for number in range(2, convolutions + 1):
             x = batch_normalization(convolution(x, filters, "conv%d" % number), training,
-                                    "norm%d" % number)
+                                    "norm%d" % number, total)
             x = tf.nn.swish(x + shortcut if number > 2 else x)
         return x
 
@@ -79,8 +83,10 @@ def convolution(x, filters, name):
                         name=name)
 
 
-def batch_normalization(x, training, name):
+def batch_normalization(x, training, name, total=None):
     """Normalise over the batch and add a trained bias; the scale is left to the next layer."""
+    if training and total:
+        return whole_batch.normalization(x, total, momentum=0.9, epsilon=1e-5, name=name)
     return tf.layers.batch_normalization(x, scale=False, momentum=0.9, epsilon=1e-5,
                                          training=training, name=name)
 
