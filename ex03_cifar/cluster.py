@@ -26,6 +26,7 @@ from support.peers import LOST, Connection, bound, restrict
 from support.run_state import Saved
 from support.tf1 import tf
 
+DEVICE = "/job:worker/replica:0/task:%d/device:CPU:0"
 HELLO = 5  # seconds for a new connection to say who it is
 
 
@@ -92,10 +93,12 @@ def join(run, settings):
         facts = dict(settings, cluster=",".join(run.cluster), **versions())
         team.meet(json.loads(json.dumps(facts)))  # as they arrive at task 0
         yield team
+        team.leave()
     except BaseException as error:
         team.leave(error)
         raise
-    team.leave()
+    finally:
+        team.server = None  # 1.15 fails where this is left to the end of the interpreter
 
 
 class Team(Alone):
@@ -108,6 +111,7 @@ class Team(Alone):
         self._addresses, self._run = run.cluster, run
         self._peers = {}  # task -> Connection; for all but task 0 only that of task 0
         self._needed = True
+        self.server = None
         self._leaving = threading.Lock()
         self._done = threading.Event()
 
@@ -131,7 +135,8 @@ class Team(Alone):
                 self._gather(held, facts, deadline)
             else:
                 self._seek(facts, deadline)
-        self._serve(host, port)
+        self.server, self.config = serve(self._addresses, self.task)
+        self.target = self.server.target
         if self.leads:
             for task in self._peers:
                 self._expect(task, "ready")
@@ -216,25 +221,10 @@ class Team(Alone):
             raise UsageError(facts["sentence"])
         raise UserError(facts.get("sentence", "%s says what was not expected." % self.name(task)))
 
-    def _serve(self, host, port):
-        """Start TensorFlow's server, which listens on the address of this task only."""
-        self.config = tf.ConfigProto(device_filters=["/job:worker/task:%d" % self.task])
-        # Without it the operations of different processes do not find one another.
-        self.config.experimental.collective_group_leader = "/job:worker/replica:0/task:0"
-        try:
-            self._server = tf.train.Server({"worker": self._addresses}, "worker", self.task,
-                                           config=self.config, start=False)
-            restrict(port, host)  # by itself it is reached by all of the machine's addresses
-            self._server.start()
-        except (OSError, tf.errors.OpError) as error:
-            raise UserError("TensorFlow's server cannot be started on %s: %s."
-                            % (self._addresses[self.task], reason(error)))
-        self.target = self._server.target
-
     # ---- Training ----
 
     def device(self):
-        return tf.device("/job:worker/replica:0/task:%d/device:CPU:0" % self.task)
+        return tf.device(DEVICE % self.task)
 
     def random(self, rng, count):
         return ShareOfRandom(rng, count, self.part(count))
@@ -359,6 +349,28 @@ class ShareOfRandom:
         if count is None:
             return self._rng.randint(low, high)
         return self._rng.randint(low, high, self._count)[self._part]
+
+
+def serve(addresses, task):
+    """Start TensorFlow's server, on the address of this task only; return it and its config.
+
+    Args:
+        addresses: HOST:PORT of every task, a list.
+    Raises:
+        UserError: it cannot be started there.
+    """
+    config = tf.ConfigProto(device_filters=["/job:worker/task:%d" % task])
+    # Without it the operations of different processes do not find one another.
+    config.experimental.collective_group_leader = "/job:worker/replica:0/task:0"
+    host, port = split_address(addresses[task])
+    try:
+        server = tf.train.Server({"worker": addresses}, "worker", task, config=config, start=False)
+        restrict(port, host)  # by itself it is reached by all of the machine's addresses
+        server.start()
+    except (OSError, tf.errors.OpError) as error:
+        raise UserError("TensorFlow's server cannot be started on %s: %s."
+                        % (addresses[task], reason(error)))
+    return server, config
 
 
 def variables(graph):

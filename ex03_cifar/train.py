@@ -64,9 +64,9 @@ def train(recipe, run):
             if team.leads:
                 if run.fresh:
                     state.clear()
+                team.initialise(session, model, build_for)
                 saved = state.resume(session, model.state_saver, settings, say)
                 if saved is None:
-                    team.initialise(session, model, build_for)
                     saved = Saved(0, {"history": [], "sums": [0, 0, 0]},
                                   sampling.new_samples(len(images))._asdict())
                 announce(saved, ends[-1], len(images), len(held_out[0]), run, state, team)
