@@ -53,70 +53,75 @@ def train(recipe, run):
     images, labels = dataset.load_train(run.data_dir, recipe.images)
     settings = dict(dataclasses.asdict(recipe), data=zlib.crc32(labels, zlib.crc32(images)))
     (images, labels), held_out = dataset.hold_out(images, labels, recipe.validation)
+    with cluster.join(run, settings) as team:
+        if not team.leads:
+            held_out = images[:0], labels[:0]  # task 0 validates
+        return fit(team, recipe, run, state, settings, images, labels, held_out)
+
+
+def fit(team, recipe, run, state, settings, images, labels, held_out):
+    """Do what `train` does, with what it has prepared; the `RunState` is None but for task 0."""
     ends = np.cumsum(epoch_steps(recipe)).tolist()
     build_for = functools.partial(build, recipe, ends[-1],
                                   whitening_kernel(images[:WHITENING_IMAGES]))
-    with cluster.join(run, settings) as team:
-        with tf.Graph().as_default() as graph, team.device():
-            model = team.whole(build_for(team.total), recipe)
-        with tf.Session(team.target, graph=graph, config=team.config) as session:
-            saved = None
-            if team.leads:
-                if run.fresh:
-                    state.clear()
-                team.initialise(session, model, build_for)
-                saved = state.resume(session, model.state_saver, settings, say)
-                if saved is None:
-                    saved = Saved(0, {"history": [], "sums": [0, 0, 0]},
-                                  sampling.new_samples(len(images))._asdict())
-                announce(saved, ends[-1], len(images), len(held_out[0]), run, state, team)
-            else:
-                held_out = images[:0], labels[:0]
-            saved = team.share(session, saved)
-            start, notes, samples = saved.step, saved.notes, sampling.Samples(**saved.arrays)
-            writer = open_summaries(run.logdir, graph)
-            bar = console.progress(ends[-1] * recipe.batch_size, "image", start * recipe.batch_size,
-                                   always=team.leads)
-            with bar, StopRequest() as stop:
-                began = kept = time.monotonic()
-                for step, epoch, indices, batch in batches(images, samples, recipe, ends, start, team):
-                    stopping = train_step(session, model, notes, step, samples, indices, batch,
-                                          labels[indices], team, stop)
-                    show_progress(bar, notes, epoch, recipe.batch_size)
-                    if step + 1 == ends[epoch]:
-                        rate = (step + 1 - start) * recipe.batch_size / (time.monotonic() - began)
-                        end_epoch(session, model, notes, held_out, rate)
-                        writer = write_scalars(writer, dict(
-                            notes["history"][-1],
-                            learning_rate=float(session.run(model.learning_rate))), epoch + 1)
-                    last = step + 1 == ends[-1]
-                    if last or stopping:
-                        team.over()
-                    if team.leads and (last or stopping or time.monotonic() - kept > run.save_every):
-                        state.save(session, model.state_saver,
-                                   Saved(step + 1, notes, samples._asdict()), settings)
-                        kept = time.monotonic()
-                    if stopping and not last:
-                        raise Stopped("Stopped after step %d, saved in %s: the same command, without "
-                                      "--fresh, goes on from there." % (
-                                          step + 1, state.folder if state else "task 0's folder"))
-                if team.leads:
-                    release(session, model, recipe, run.checkpoint_dir, held_out)
-                    state.clear()
+    with tf.Graph().as_default() as graph, team.device():
+        model = team.whole(build_for(team.total), recipe)
+    with tf.Session(team.target, graph=graph, config=team.config) as session:
+        saved = None
+        if state:
+            team.initialise(session, model, build_for)
+            saved = begin(session, model, state, settings, run, len(images), team.size)
+            say("Training on %d images, %d held out, %d steps; at the end the weights in %s are "
+                "replaced." % (len(images), len(held_out[0]), ends[-1] - saved.step,
+                               run.checkpoint_dir))
+        start, notes, arrays = saved = team.share(session, saved)
+        samples = sampling.Samples(**arrays)
+        writer = open_summaries(run.logdir, graph)
+        bar = console.progress(ends[-1] * recipe.batch_size, "image", start * recipe.batch_size,
+                               always=team.leads)
+        with bar, StopRequest() as stop:
+            began = kept = time.monotonic()
+            for step, epoch, indices, batch in batches(images, samples, recipe, ends, start, team):
+                stopping = train_step(session, model, notes, step, samples, indices, batch,
+                                      labels[indices], team, stop)
+                show_progress(bar, notes, epoch, recipe.batch_size)
+                if step + 1 == ends[epoch]:
+                    rate = (step + 1 - start) * recipe.batch_size / (time.monotonic() - began)
+                    end_epoch(session, model, notes, held_out, rate)
+                    writer = write_scalars(writer, dict(
+                        notes["history"][-1],
+                        learning_rate=float(session.run(model.learning_rate))), epoch + 1)
+                last = step + 1 == ends[-1]
+                if last or stopping:
+                    team.over()
+                if state and (last or stopping or time.monotonic() - kept > run.save_every):
+                    state.save(session, model.state_saver, saved._replace(step=step + 1), settings)
+                    kept = time.monotonic()
+                if stopping and not last:
+                    raise Stopped("Stopped after step %d, saved in %s: the same command, without "
+                                  "--fresh, goes on from there."
+                                  % (step + 1, state.folder if state else "task 0's folder"))
+            if state:
+                release(session, model, recipe, run.checkpoint_dir, held_out)
+                state.clear()
     return notes["history"]
 
 
-def announce(saved, steps, images, held_out, run, state, team):
-    """Print what the run is about to do, and note how many processes do it."""
+def begin(session, model, state, settings, run, count, processes):
+    """Restore the state of a run that was stopped, or begin one of `count` images; return it."""
+    if run.fresh:
+        state.clear()
+    saved = state.resume(session, model.state_saver, settings, say) or Saved(
+        0, {"history": [], "sums": [0, 0, 0]}, sampling.new_samples(count)._asdict())
+    before = saved.notes.get("processes", 1)
     if saved.step:
         say("Going on from step %d (epoch %d), saved in %s."
             % (saved.step, len(saved.notes["history"]) + 1, state.folder))
-        if saved.notes.get("processes", 1) != team.size:  # sums are split among them
+        if before != processes:  # sums are split among them
             say("Saved with processes: %d, now %d: the same to rounding, not bit for bit."
-                % (saved.notes.get("processes", 1), team.size))
-    saved.notes["processes"] = team.size
-    say("Training on %d images, %d held out, %d steps; at the end the weights in %s are "
-        "replaced." % (images, held_out, steps - saved.step, run.checkpoint_dir))
+                % (before, processes))
+    saved.notes["processes"] = processes
+    return saved
 
 
 def batches(images, samples, recipe, ends, start, team):
