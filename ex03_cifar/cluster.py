@@ -141,7 +141,7 @@ class Team(Alone):
             for task in self._peers:
                 self._expect(task, "ready")
         else:
-            self._peers[0].send("ready")
+            self._send(0, "ready")
 
     def _gather(self, listener, facts, deadline):
         """Accept the connections of all other tasks."""
@@ -163,8 +163,8 @@ class Team(Alone):
                     del self._peers[task]
             if listener in ready:
                 self._welcome(Connection(listener.accept()[0]), facts)
-        for peer in self._peers.values():
-            peer.send("start")
+        for task in self._peers:
+            self._send(task, "start")
 
     def _welcome(self, peer, facts):
         """Take a new connection in, unless it is no task that is waited for."""
@@ -175,7 +175,10 @@ class Team(Alone):
         except (OSError, KeyError, AttributeError):
             return peer.close()  # no task of ours: a port scan, say
         if task in self._peers or task not in range(1, self.size):
-            return peer.send("end", sentence="there is another task %s already." % task, code=2)
+            with contextlib.suppress(OSError):
+                peer.send("end", sentence="there is another task %s already." % task, code=2)
+            return peer.close()
+        peer.wait_at_most(self._run.cluster_timeout + HELLO)
         self._peers[task] = peer
         differing = ["%s %s and %s" % (name, theirs.get(name), facts.get(name))
                      for name in sorted(set(theirs) | set(facts))
@@ -213,13 +216,25 @@ class Team(Alone):
         try:
             kind, facts, content = self._peers[task].receive()
         except OSError as error:
-            raise UserError("%s is gone: %s." % (self.name(task), reason(error)))
+            raise self._gone(task, error)
         if kind == wanted:
             self._peers[task].wait_at_most(None)
             return facts, content
         if kind == "end" and facts.get("code") == UsageError.code:
             raise UsageError(facts["sentence"])
         raise UserError(facts.get("sentence", "%s says what was not expected." % self.name(task)))
+
+    def _send(self, task, kind, content=b"", **facts):
+        """Send a message to a task. Raises: UserError: it is gone."""
+        try:
+            self._peers[task].send(kind, content, **facts)
+        except OSError as error:
+            raise self._gone(task, error)
+
+    def _gone(self, task, error):
+        """Return the UserError that a task is gone."""
+        return UserError("%s is gone: %s. The same command, of every task, goes on from the last "
+                         "saved state." % (self.name(task), reason(error)))
 
     # ---- Training ----
 
@@ -251,8 +266,8 @@ class Team(Alone):
             np.savez(arrays, **dict({"variable/" + name: values[name] for name in values},
                                     **{"array/" + name: saved.arrays[name]
                                        for name in saved.arrays}))
-            for peer in self._peers.values():
-                peer.send("state", arrays.getvalue(), step=saved.step, notes=saved.notes)
+            for task in self._peers:
+                self._send(task, "state", arrays.getvalue(), step=saved.step, notes=saved.notes)
         else:
             facts, content = self._expect(0, "state")
             with np.load(io.BytesIO(content)) as arrays:
@@ -289,9 +304,7 @@ class Team(Alone):
                 try:
                     _, facts, _ = self._peers[task].receive()
                 except OSError as error:
-                    facts = {"code": 1, "sentence": "%s is gone: %s. The same command, of every "
-                             "task, goes on from the last saved state."
-                             % (self.name(task), reason(error))}
+                    facts = {"code": 1, "sentence": str(self._gone(task, error))}
                 if facts["code"] == 0:
                     self._done.set()
                 elif self._needed or not self.leads:

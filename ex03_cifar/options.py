@@ -117,7 +117,8 @@ def addresses(text):
     found = text.split(",")
     for address in found:
         host, _, port = address.rpartition(":")
-        if not re.match(r"[\w.-]+\Z", host) or not 1 <= whole_number(1, 65535)(port):
+        whole_number(1, 65535)(port)
+        if not re.match(r"[\w.-]+\Z", host):
             raise argparse.ArgumentTypeError("%r is no HOST:PORT" % address)
     if len(set(found)) < max(2, len(found)):
         raise argparse.ArgumentTypeError("%r are not two or more different addresses" % text)
