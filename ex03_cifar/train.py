@@ -161,10 +161,7 @@ def batches(images, samples, recipe, ends, start, team):
 
 
 def train_step(session, model, notes, step, samples, indices, batch, labels, team, stop):
-    """Train one step on a batch, keep its losses, and add to the sums of the epoch.
-
-    Returns whether somebody asked to stop after it.
-    """
+    """Train one step, keep the losses, add to the sums of the epoch; return whether to stop."""
     (healthy, losses, loss, correct), stopping = team.step(
         session, [model.train, model.losses, model.loss, model.correct],
         {model.images: batch, model.labels: labels[team.part(len(labels))]}, stop)
