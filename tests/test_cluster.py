@@ -95,6 +95,17 @@ def undisturbed(small_data, tmp_path_factory):
     return folder, texts, time.time() - began
 
 
+@pytest.fixture(scope="module")
+def unreleased(small_data, tmp_path_factory):
+    """The folder of the same run, all of it done but for the release, and how each task ended."""
+    folder = str(tmp_path_factory.mktemp("unreleased"))
+    block(folder)
+    with Cluster(folder, options(small_data, folder)) as cluster:
+        ended = cluster.end()
+    unblock(folder)
+    return folder, ended
+
+
 @pytest.mark.parametrize("count", (2, 4) if FULL else (2,))
 def test_16_steps_have_the_losses_of_one_process(small_data, tmp_path, count):
     """An epoch is a step here, and its line tells the step's loss."""
@@ -138,14 +149,9 @@ def test_two_runs_end_in_the_same_bits_and_tell_the_same(small_data, undisturbed
 
 
 def test_a_cluster_killed_at_random_moments_ends_in_the_same_bits(
-        small_data, undisturbed, tmp_path):
+        small_data, undisturbed, unreleased, tmp_path):
     reference, _, seconds = undisturbed
-    unreleased, folder = str(tmp_path / "unreleased"), str(tmp_path / "killed")
-    block(unreleased)
-    with Cluster(unreleased, options(small_data, unreleased)) as cluster:
-        ended = cluster.end()
-    assert [code for code, _ in ended.values()] == [1, 1]
-    assert "task 0 (" in ended[1][1] and "has ended" in ended[1][1]
+    folder = str(tmp_path / "killed")
     rng = random.Random(0)
     killed, wanted = [], (0, 0, 0, 1, 1, 1) if FULL else (0, 1)
     while len(killed) < len(wanted):
@@ -169,7 +175,7 @@ def test_a_cluster_killed_at_random_moments_ends_in_the_same_bits(
     with Cluster(folder, options(small_data, folder)) as cluster:
         cluster.end()
     for content in variables, remembered:
-        assert_same_bits(content(state(folder, 8)), content(state(unreleased, 8)))
+        assert_same_bits(content(state(folder, 8)), content(state(unreleased[0], 8)))
     unblock(folder)
     train(folder, options(small_data, folder))
     assert states(folder) == []
@@ -189,12 +195,17 @@ def test_ctrl_c_on_any_task_stops_all_with_a_saved_state(small_data, tmp_path, h
         assert_quiet(text)
 
 
-def test_one_process_goes_on_with_the_state_of_two_and_says_what_that_means(small_data, tmp_path):
-    folder = str(tmp_path)
-    block(folder)
-    with Cluster(folder, options(small_data, folder)) as cluster:
-        cluster.end()
-    unblock(folder)
+def test_what_task_0_cannot_do_ends_the_others(unreleased):
+    folder, ended = unreleased
+    for task, begin in (0, "error: the checkpoint"), (1, "has ended: the checkpoint"):
+        code, text = ended[task]
+        assert code == 1 and begin + " cannot be written to %s" % folder in text
+        assert_quiet(text)
+
+
+def test_one_process_goes_on_with_the_state_of_two_and_says_what_that_means(
+        small_data, unreleased, tmp_path):
+    folder = shutil.copytree(unreleased[0], str(tmp_path / "copy"))
     with Alone(folder, options(small_data, folder)) as alone:
         (code, text), = alone.end().values()
     assert code == 0 and "Going on from step 8 " in text
@@ -274,7 +285,7 @@ def test_tensorflows_server_is_reached_by_the_given_address_only(small_data, tmp
             socket.create_connection(("127.0.0.1", port), timeout=5).close()
             for other in ("127.0.0.2", "::1"):
                 with pytest.raises(OSError):
-                    socket.create_connection((other, port), timeout=0.5)
+                    socket.create_connection((other, port), timeout=0.3)
 
 
 @pytest.mark.parametrize("arguments, sentence", (
