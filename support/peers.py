@@ -1,4 +1,4 @@
-"""Connections between the processes of a run, and who may connect to a port: sockets, no TensorFlow.
+"""Connections between the processes of a run, and who may connect to a port: sockets alone.
 
 A message is a kind, facts that JSON holds, and bytes. Nothing that is received is ever executed.
 """

@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 
+import numpy as np
 import pytest
 from conftest import FULL
 from conftest import run as run_command
@@ -18,8 +19,10 @@ from test_train import (TRAIN, assert_same_bits, block, options, remembered, sta
                         unblock, variables)
 
 from ex03_cifar import options as command_line
+from ex03_cifar import whole_batch
 from support.console import UsageError
 from support.peers import LOST, bound, restrict
+from support.tf1 import tf
 
 
 def free_addresses(count):
@@ -106,7 +109,7 @@ def unreleased(small_data, tmp_path_factory):
     return folder, ended
 
 
-@pytest.mark.parametrize("count", (2, 4) if FULL else (2,))
+@pytest.mark.parametrize("count", (2, 3, 4) if FULL else (2,))
 def test_16_steps_have_the_losses_of_one_process(small_data, tmp_path, count):
     """An epoch is a step here, and its line tells the step's loss."""
     losses = []
@@ -122,6 +125,32 @@ def test_16_steps_have_the_losses_of_one_process(small_data, tmp_path, count):
             losses.append([line["loss"] for line in json.load(stream)["notes"]["history"]])
     assert len(losses[0]) == 16
     assert losses[0] == pytest.approx(losses[1], rel=5e-4)
+
+
+def test_normalisation_over_one_share_is_that_of_tf_layers():
+    rng = np.random.RandomState(0)
+    values, weights = rng.randn(2, 6, 5, 5, 4).astype(np.float32)
+    results = []
+    for whole in True, False:
+        with tf.Graph().as_default() as graph:
+            x = tf.constant(3 * values + 5)
+            if whole:
+                y = whole_batch.normalization(x, lambda tensor, name: tf.identity(tensor),
+                                              momentum=0.9, epsilon=1e-5, name="norm")
+            else:
+                y = tf.layers.batch_normalization(x, scale=False, momentum=0.9, epsilon=1e-5,
+                                                  training=True, name="norm")
+            offset, = tf.trainable_variables()
+            gradients = tf.gradients(tf.reduce_sum(y * weights), [x, offset])
+            with tf.Session(graph=graph) as session:
+                session.run(tf.global_variables_initializer())
+                computed = session.run([y] + gradients)
+                session.run(tf.get_collection(tf.GraphKeys.UPDATE_OPS))
+                moving = session.run({v.op.name: v for v in tf.global_variables()})
+        assert set(moving) == {"norm/beta", "norm/moving_mean", "norm/moving_variance"}
+        results.append(computed + [moving[name] for name in sorted(moving)])
+    for first, second in zip(*results):
+        np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-5)
 
 
 class Alone(Cluster):

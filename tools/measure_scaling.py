@@ -148,7 +148,8 @@ def main(arguments=None):
     images = image * recipe.batch_size
     message = small / 2  # two processes: there and back
     copying = max(0, taken - len(sizes) * small) / (4 * sum(sizes))
-    print("%s, a step of %d whole images, %s:" % (given.recipe, recipe.batch_size, recipe.precision))
+    print("%s, a step of %d whole images, %s:"
+          % (given.recipe, recipe.batch_size, recipe.precision))
     print("one machine: %.0f ms, of which %.0f ms do not depend on the batch"
           % (1e3 * (fixed + images), 1e3 * fixed))
     print("summed over the processes: %d tensors of %.2f MB in all, the gradients %.2f MB"
