@@ -88,12 +88,13 @@ def rescale(images, rng, share, scales, stretch=4 / 3):
         scales: (smallest, largest) factor of the object's size; its logarithm is uniform.
         stretch: the largest ratio of the two sides' factors; its logarithm is uniform as well.
     """
-    chosen = np.flatnonzero(rng.rand(len(images)) < share)
+    drawn = [rng.uniform(low, high, len(images)) for low, high in (
+        (0, 1), np.log(scales), np.log((1 / stretch, stretch)), (-0.5, 0.5), (-0.5, 0.5))]
+    chosen = np.flatnonzero(drawn[0] < share)
+    scale, ratio, top, left = [numbers[chosen] for numbers in drawn[1:]]
     count, side = len(chosen), images.shape[1]
-    scale = np.exp(rng.uniform(np.log(scales[0]), np.log(scales[1]), count))
-    ratio = np.exp(rng.uniform(-np.log(stretch), np.log(stretch), count) / 2)
-    rows, columns = [resampling(factor, rng.uniform(-0.5, 0.5, count), side)
-                     for factor in (scale * ratio, scale / ratio)]
+    rows = resampling(np.exp(scale + ratio / 2), top, side)
+    columns = resampling(np.exp(scale - ratio / 2), left, side)
     tall = np.matmul(rows, images[chosen].reshape(count, side, 3 * side).astype(np.float32))
     drawn = np.matmul(columns[:, None], tall.reshape(count, side, side, 3))
     result = images.copy()
@@ -127,9 +128,10 @@ def recolour(images, rng, share, strength):
     Args:
         images: uint8 [N,H,W,3].
     """
-    chosen = np.flatnonzero(rng.rand(len(images)) < share)
-    brightness, contrast, saturation = 1 + strength * rng.uniform(
-        [[-1], [-1], [-2]], [[1], [1], [2]], (3, len(chosen))).astype(np.float32)[..., None, None, None]
+    chosen = np.flatnonzero(rng.uniform(0, 1, len(images)) < share)
+    brightness, contrast, saturation = [
+        1 + strength * rng.uniform(-most, most, len(images)).astype(np.float32)[chosen, None, None, None]
+        for most in (1, 1, 2)]
     pixels = images[chosen].astype(np.float32)
     grey = pixels.dot(np.array([0.299, 0.587, 0.114], np.float32))[..., None]
     mean = grey.mean(axis=(1, 2), keepdims=True)

@@ -1,6 +1,7 @@
 """The graph of training and validation: network, loss, learning rate, optimizers, savers."""
 from collections import namedtuple
 
+from ex03_cifar import whole_batch
 from ex03_cifar.classifier import temperature_variable
 from ex03_cifar.network import network
 from support.tf1 import tf
@@ -9,7 +10,7 @@ Model = namedtuple("Model", "images labels train losses loss correct logits lear
                             "temperature step initialise state_saver release_saver")
 
 
-def build(recipe, steps, first_kernel):
+def build(recipe, steps, first_kernel, total=None):
     """Build the graph of training and validation in the current `tf.Graph`.
 
     Returns a `Model`. Running its `train` trains one step on a batch, and tells whether all is
@@ -20,6 +21,8 @@ def build(recipe, steps, first_kernel):
         recipe: a `recipes.Recipe`.
         steps: how many steps the whole run has.
         first_kernel: float32 [2,2,3,24], as `whitening_kernel` returns it.
+        total: where several processes train a share of the batch each, the function that sums a
+            tensor over them (`whole_batch.totals`); `losses`, `loss` and `correct` are the share's.
     """
     tf.set_random_seed(recipe.seed)
     images = tf.placeholder(tf.uint8, [None, None, None, 3], "images")
@@ -27,7 +30,7 @@ def build(recipe, steps, first_kernel):
     batch_size = tf.size(labels)
     shape = recipe.widths, recipe.convolutions
     training_logits = network(images, *shape, training=True, first_kernel=first_kernel,
-                              precision=recipe.precision)
+                              precision=recipe.precision, total=total)
     logits = network(images, *shape, training=False)
     temperature = temperature_variable()
     released = tf.global_variables()  # before the optimizers add theirs
@@ -38,7 +41,7 @@ def build(recipe, steps, first_kernel):
         tf.one_hot(labels, 10), training_logits, label_smoothing=recipe.label_smoothing,
         reduction=tf.losses.Reduction.SUM)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=training_logits)
-    update = optimise(loss, batch_size, decay, step, recipe)
+    update = optimise(loss, batch_size, decay, step, recipe, total)
     correct = tf.equal(tf.argmax(training_logits, 1, output_type=tf.int32), labels)
     return Model(
         images=images, labels=labels, logits=logits, temperature=temperature, step=step,
@@ -61,7 +64,7 @@ def all_finite(update, loss, variables):
         return tf.reduce_all([tf.reduce_all(tf.is_finite(value)) for value in values])
 
 
-def optimise(loss, batch_size, decay, step, recipe):
+def optimise(loss, batch_size, decay, step, recipe, total=None):
     """Return the operation that trains one step: Muon for the kernels, SGD for all the rest.
 
     Args:
@@ -69,6 +72,7 @@ def optimise(loss, batch_size, decay, step, recipe):
         batch_size: int scalar tensor.
         decay: scalar from 1 to 0, multiplies every learning rate.
         step: the global step, counted up.
+        total: as for `build`; loss and batch_size are then those of the share.
     """
     from ex03_cifar.optimizer import MuonOptimizer  # here: to define it takes TensorFlow
     kernels = [v for v in tf.trainable_variables() if "/conv" in v.name]
@@ -83,7 +87,8 @@ def optimise(loss, batch_size, decay, step, recipe):
         groups.append((tf.train.MomentumOptimizer(rate * decay, recipe.sgd_momentum,
                                                   use_nesterov=True), variables))
     trained = [variable for _, variables in groups for variable in variables]
-    gradients = iter(tf.gradients(loss, trained))
+    gradients = tf.gradients(loss, trained)
+    gradients = iter(whole_batch.packed(total, gradients, "gradients") if total else gradients)
     with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
         updates = [optimizer.apply_gradients([(next(gradients), v) for v in variables])
                    for optimizer, variables in groups]

@@ -7,6 +7,7 @@ nothing.
 """
 import numpy as np
 
+from ex03_cifar import whole_batch
 from ex03_cifar.operations import convolution as convolve
 from ex03_cifar.operations import silu
 from support.tf1 import tf
@@ -18,7 +19,8 @@ WHITENING_SIZE = 2  # pixels, the side of the patches that the first convolution
 LOGIT_SCALE = 1 / 9  # keeps the untrained network's answers mild
 
 
-def network(images, widths, convolutions, training, first_kernel=None, precision="float32"):
+def network(images, widths, convolutions, training, first_kernel=None, precision="float32",
+            total=None):
     """Build the network in the current graph; call it again to share the same variables.
 
     Args:
@@ -29,6 +31,8 @@ def network(images, widths, convolutions, training, first_kernel=None, precision
         first_kernel: float32 [2,2,3,24], what the first layer's kernel is initialised with
             (`whitening_kernel`); may be left out where a checkpoint is restored.
         precision: what the blocks compute in, "float32" or "bfloat16"; variables are float32.
+        total: where several processes train a share of the batch each, the function that sums a
+            tensor over them (`whole_batch.totals`).
     Returns:
         logits float32 [N,10].
     Raises:
@@ -38,9 +42,9 @@ def network(images, widths, convolutions, training, first_kernel=None, precision
         raise TypeError("the network takes raw uint8 pixels, not %s" % images.dtype.name)
     with tf.variable_scope("network", reuse=tf.AUTO_REUSE):
         x = normalise(images)
-        x = whitening(x, training, first_kernel, tf.as_dtype(precision))
+        x = whitening(x, training, first_kernel, tf.as_dtype(precision), total)
         for number, filters in enumerate(widths, 1):
-            x = block(x, filters, convolutions, training, "block%d" % number)
+            x = block(x, filters, convolutions, training, "block%d" % number, total)
         x = tf.reduce_max(x, axis=[1, 2], name="global_max_pooling")
         return head(tf.cast(x, tf.float32))
 
@@ -50,25 +54,25 @@ def normalise(images):
     return (tf.cast(images, tf.float32) - MEAN) / DEVIATION
 
 
-def whitening(x, training, kernel, dtype):
+def whitening(x, training, kernel, dtype, total=None):
     """2x2 patches -> 24 uncorrelated channels [N,H-1,W-1,24] of `dtype`; the kernel is not trained."""
     initializer = tf.zeros_initializer() if kernel is None else tf.constant_initializer(kernel)
     x = tf.layers.conv2d(x, 2 * 3 * WHITENING_SIZE ** 2, WHITENING_SIZE, use_bias=False,
                          kernel_initializer=initializer, trainable=False, name="whitening")
-    x = tf.cast(batch_normalization(x, training, "whitening_norm"), dtype)
+    x = tf.cast(batch_normalization(x, training, "whitening_norm", total), dtype)
     return silu(x, fused=training)
 
 
-def block(x, filters, convolutions, training, name):
+def block(x, filters, convolutions, training, name, total=None):
     """[N,H,W,C] -> [N,H//2,W//2,filters]; a third convolution ends a residual branch."""
     with tf.variable_scope(name):
         x = convolution(x, filters, "conv1")
         x = tf.layers.max_pooling2d(x, 2, 2, name="pool")
-        x = silu(batch_normalization(x, training, "norm1"), fused=training)
+        x = silu(batch_normalization(x, training, "norm1", total), fused=training)
         shortcut = x
         for number in range(2, convolutions + 1):
             x = batch_normalization(convolution(x, filters, "conv%d" % number), training,
-                                    "norm%d" % number)
+                                    "norm%d" % number, total)
             x = silu(x + shortcut if number > 2 else x, fused=training)
         return x
 
@@ -81,8 +85,10 @@ def convolution(x, filters, name):
     return convolve(x, tf.cast(kernel, x.dtype), name)
 
 
-def batch_normalization(x, training, name):
+def batch_normalization(x, training, name, total=None):
     """Normalise over the batch and add a trained bias; the scale is left to the next layer."""
+    if training and total:
+        return whole_batch.normalization(x, total, momentum=0.9, epsilon=1e-5, name=name)
     return tf.layers.batch_normalization(x, scale=False, momentum=0.9, epsilon=1e-5,
                                          training=training, name=name)
 

@@ -2,6 +2,7 @@
 import argparse
 import dataclasses
 import os
+import re
 
 from ex03_cifar import dataset
 from ex03_cifar.classifier import RELEASE
@@ -29,10 +30,28 @@ def parse(arguments=None):
             "of %d images %d are held out, and what an epoch sees of the rest is less than a batch "
             "of %d: give more --images, or less --validation or --batch-size."
             % (recipe.images, recipe.validation, recipe.batch_size))
+    check_cluster(given, recipe.batch_size)
     if given.curves is None:
         given.curves = os.path.join(picture_folder(given.checkpoint_dir, RELEASE),
                                     "ex03_training.png")
     return recipe, given
+
+
+def check_cluster(given, batch_size):
+    """Refuse options for several processes that contradict one another; complete `given.task`."""
+    if (given.cluster is None) != (given.task is None):
+        raise UsageError("--cluster and --task go together: the first names all machines, the "
+                         "second tells which of them this is, counted from 0.")
+    if given.cluster and given.processes > 1:
+        raise UsageError("--processes starts a cluster of its own: give it, or --cluster.")
+    if given.cluster and given.task >= len(given.cluster):
+        raise UsageError("--cluster has the tasks 0 to %d, and no %d."
+                         % (len(given.cluster) - 1, given.task))
+    if max(len(given.cluster or ()), given.processes) > batch_size:
+        raise UsageError("a batch of %d has no image for each of the processes." % batch_size)
+    given.task = given.task or 0
+    if given.task:
+        given.logdir = None  # task 0's matter
 
 
 def parser():
@@ -75,7 +94,36 @@ def parser():
                              "images/, with --checkpoint-dir in that folder)")
     parser.add_argument("--fresh", action="store_true",
                         help="start over: forget a run that was stopped")
+    several = parser.add_argument_group(
+        "several processes", "Each trains its share of every batch, and the sums of all make the "
+        "same step everywhere, as of one process. In a private network only: anyone who reaches "
+        "the ports can run code there, for TensorFlow's server asks nobody for a password.")
+    several.add_argument("--cluster", metavar="HOST:PORT,...", type=addresses,
+                         help="the addresses of all processes, the same list for each; start them "
+                              "in any order, with the same options and the same code and data")
+    several.add_argument("--task", metavar="N", type=whole_number(0),
+                         help="which of them this is, from 0. Task 0 validates, saves and "
+                              "releases; the others need no --checkpoint-dir: when they start, "
+                              "it sends them its state")
+    several.add_argument("--cluster-timeout", metavar="SECONDS", type=number, default=300,
+                         help="how long to wait for the others (default: %(default)s)")
+    several.add_argument("--processes", metavar="N", type=whole_number(1, 64), default=1,
+                         help="as many processes on this machine, instead of --cluster; they "
+                              "divide the processors (default: %(default)s)")
     return parser
+
+
+def addresses(text):
+    """An argparse type: HOST:PORT,HOST:PORT,... -> a list of at least two, as they are."""
+    found = text.split(",")
+    for address in found:
+        host, _, port = address.rpartition(":")
+        whole_number(1, 65535)(port)
+        if not re.match(r"[\w.-]+\Z", host):
+            raise argparse.ArgumentTypeError("%r is no HOST:PORT" % address)
+    if len(set(found)) < max(2, len(found)):
+        raise argparse.ArgumentTypeError("%r are not two or more different addresses" % text)
+    return found
 
 
 def in_recipes(name):

@@ -4,13 +4,15 @@ About 94 % on the test set; docs/measurements.md has the figures. Where an earli
 same options was stopped, the same command goes on from there.
 """
 import dataclasses
+import functools
+import sys
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from ex03_cifar import dataset, options, sampling
+from ex03_cifar import cluster, dataset, options, sampling
 from ex03_cifar.augment import training_batch
 from ex03_cifar.calibration import fit_temperature
 from ex03_cifar.classifier import inference_graph, mean_by_picture, run_in_parts
@@ -30,9 +32,11 @@ WHITENING_IMAGES = 5000
 def main(arguments=None):
     """Run the command line."""
     recipe, run = options.parse(arguments)
-    history = train(recipe, run)
-    draw_history(history, recipe, run.curves)
-    say("Released %s, drew %s." % (run.checkpoint_dir, run.curves))
+    with cluster.launched(run, sys.argv[1:] if arguments is None else arguments):
+        history = train(recipe, run)
+    if run.task == 0:
+        draw_history(history, recipe, run.curves)
+        say("Released %s, drew %s." % (run.checkpoint_dir, run.curves))
 
 
 def train(recipe, run):
@@ -45,30 +49,41 @@ def train(recipe, run):
         Stopped: on Ctrl-C or SIGTERM, after the state was saved.
         UserError: the data, the state or the weights cannot be read or written.
     """
-    state = RunState(run.checkpoint_dir)
+    state = RunState(run.checkpoint_dir) if run.task == 0 else None
     images, labels = dataset.load_train(run.data_dir, recipe.images)
     settings = dict(dataclasses.asdict(recipe), data=zlib.crc32(labels, zlib.crc32(images)))
     (images, labels), held_out = dataset.hold_out(images, labels, recipe.validation)
+    with cluster.join(run, settings) as team:
+        if not team.leads:
+            held_out = images[:0], labels[:0]  # task 0 validates
+        return fit(team, recipe, run, state, settings, images, labels, held_out)
+
+
+def fit(team, recipe, run, state, settings, images, labels, held_out):
+    """Do what `train` does, with what it has prepared; the `RunState` is None but for task 0."""
     ends = np.cumsum(epoch_steps(recipe)).tolist()
-    with tf.Graph().as_default() as graph:
-        model = build(recipe, ends[-1], whitening_kernel(images[:WHITENING_IMAGES]))
-    with tf.Session(graph=graph) as session:
-        if run.fresh:
-            state.clear()
-        saved = state.resume(session, model.state_saver, settings, say)
-        if saved is None:
-            session.run(model.initialise)
-            saved = Saved(0, {"history": [], "sums": [0, 0, 0]},
-                          sampling.new_samples(len(images))._asdict())
-        start, notes, samples = saved.step, saved.notes, sampling.Samples(**saved.arrays)
-        announce(start, ends[-1], notes, len(images), len(held_out[0]), run, state)
+    build_for = functools.partial(build, recipe, ends[-1],
+                                  whitening_kernel(images[:WHITENING_IMAGES]))
+    with tf.Graph().as_default() as graph, team.device():
+        model = team.whole(build_for(team.total), recipe)
+    with tf.Session(team.target, graph=graph, config=team.config) as session:
+        saved = None
+        if state:
+            team.initialise(session, model, build_for)
+            saved = begin(session, model, state, settings, run, len(images), team.size)
+            say("Training on %d images, %d held out, %d steps; at the end the weights in %s are "
+                "replaced." % (len(images), len(held_out[0]), ends[-1] - saved.step,
+                               run.checkpoint_dir))
+        start, notes, arrays = saved = team.share(session, saved)
+        samples = sampling.Samples(**arrays)
         writer = open_summaries(run.logdir, graph)
         bar = console.progress(ends[-1] * recipe.batch_size, "image", start * recipe.batch_size,
-                               always=True)
+                               always=team.leads)
         with bar, StopRequest() as stop:
             began = kept = time.monotonic()
-            for step, epoch, indices, batch in batches(images, samples, recipe, ends, start):
-                train_step(session, model, notes, step, samples, indices, batch, labels[indices])
+            for step, epoch, indices, batch in batches(images, samples, recipe, ends, start, team):
+                stopping = train_step(session, model, notes, step, samples, indices, batch,
+                                      labels[indices], team, stop)
                 show_progress(bar, notes, epoch, recipe.batch_size)
                 if step + 1 == ends[epoch]:
                     rate = (step + 1 - start) * recipe.batch_size / (time.monotonic() - began)
@@ -76,30 +91,43 @@ def train(recipe, run):
                     writer = write_scalars(writer, dict(
                         notes["history"][-1],
                         learning_rate=float(session.run(model.learning_rate))), epoch + 1)
-                stopping = stop.requested and step + 1 < ends[-1]
-                if stopping or step + 1 == ends[-1] or time.monotonic() - kept > run.save_every:
-                    state.save(session, model.state_saver,
-                               Saved(step + 1, notes, samples._asdict()), settings)
+                last = step + 1 == ends[-1]
+                if last or stopping:
+                    team.over()
+                if state and (last or stopping or time.monotonic() - kept > run.save_every):
+                    state.save(session, model.state_saver, saved._replace(step=step + 1), settings)
                     kept = time.monotonic()
-                if stopping:
+                if stopping and not last:
                     raise Stopped("Stopped after step %d, saved in %s: the same command, without "
-                                  "--fresh, goes on from there." % (step + 1, state.folder))
-            release(session, model, recipe, run.checkpoint_dir, held_out)
-            state.clear()
+                                  "--fresh, goes on from there."
+                                  % (step + 1, state.folder if state else "task 0's folder"))
+            if state:
+                release(session, model, recipe, run.checkpoint_dir, held_out)
+                state.clear()
     return notes["history"]
 
 
-def announce(start, steps, notes, images, held_out, run, state):
-    """Print what the run is about to do."""
-    if start:
+def begin(session, model, state, settings, run, count, processes):
+    """Restore the state of a run that was stopped, or begin one of `count` images; return it."""
+    if run.fresh:
+        state.clear()
+    saved = state.resume(session, model.state_saver, settings, say) or Saved(
+        0, {"history": [], "sums": [0, 0, 0]}, sampling.new_samples(count)._asdict())
+    before = saved.notes.get("processes", 1)
+    if saved.step:
         say("Going on from step %d (epoch %d), saved in %s."
-            % (start, len(notes["history"]) + 1, state.folder))
-    say("Training on %d images, %d held out, %d steps; at the end the weights in %s are "
-        "replaced." % (images, held_out, steps - start, run.checkpoint_dir))
+            % (saved.step, len(saved.notes["history"]) + 1, state.folder))
+        if before != processes:  # sums are split among them
+            say("Saved with processes: %d, now %d: the same to rounding, not bit for bit."
+                % (before, processes))
+    saved.notes["processes"] = processes
+    return saved
 
 
-def batches(images, samples, recipe, ends, start):
-    """Yield (step, epoch, indices int32 [N], batch uint8 [N,S,S,3]) from the step `start` on.
+def batches(images, samples, recipe, ends, start, team):
+    """Yield (step, epoch, indices int32 [N], batch uint8 [M,S,S,3]) from the step `start` on.
+
+    The indices are of the whole batch, and the M images the part of it that this process trains.
 
     While a step is trained, the next batch is made, except over the end of an epoch: which images
     come then depends on the losses. What is random in a batch depends on the seed and the step
@@ -107,8 +135,10 @@ def batches(images, samples, recipe, ends, start):
 
     Args:
         ends: a list of ints, the step after the last one of each epoch.
+        team: this process as a `cluster.Alone` or `cluster.Team`.
     """
     size = recipe.batch_size
+    part = team.part(size)
     with ThreadPoolExecutor(1) as pool:
         for epoch in range(int(np.searchsorted(ends, start, side="right")), len(ends)):
             first = ends[epoch - 1] if epoch else 0
@@ -117,8 +147,9 @@ def batches(images, samples, recipe, ends, start):
 
             def make(step):
                 indices = samples.order[(step - first) * size:(step - first + 1) * size].copy()
-                rng = np.random.RandomState([recipe.seed, epoch, step])
-                return indices, training_batch(images[indices], samples.mirrored[indices], recipe,
+                rng = team.random(np.random.RandomState([recipe.seed, epoch, step]), size)
+                mine = indices[part]
+                return indices, training_batch(images[mine], samples.mirrored[mine], recipe,
                                                step / ends[-1], rng)
 
             coming = pool.submit(make, max(start, first))
@@ -129,11 +160,11 @@ def batches(images, samples, recipe, ends, start):
                 yield step, epoch, indices, batch
 
 
-def train_step(session, model, notes, step, samples, indices, batch, labels):
-    """Train one step on a batch, keep its losses, and add to the sums of the epoch."""
-    healthy, losses, loss, correct = session.run(
-        [model.train, model.losses, model.loss, model.correct],
-        {model.images: batch, model.labels: labels})
+def train_step(session, model, notes, step, samples, indices, batch, labels, team, stop):
+    """Train one step, keep the losses, add to the sums of the epoch; return whether to stop."""
+    (healthy, losses, loss, correct), stopping = team.step(
+        session, [model.train, model.losses, model.loss, model.correct],
+        {model.images: batch, model.labels: labels[team.part(len(labels))]}, stop)
     if not healthy:
         raise UserError(
             "The loss or a weight is no finite number any more after step %d (loss %s): start "
@@ -142,6 +173,7 @@ def train_step(session, model, notes, step, samples, indices, batch, labels):
     sums = notes["sums"]
     notes["sums"] = [sums[0] + float(loss) * len(labels), sums[1] + int(correct),
                      sums[2] + len(labels)]
+    return stopping
 
 
 def show_progress(bar, notes, epoch, batch_size):
