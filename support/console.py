@@ -18,6 +18,7 @@ import sys
 import threading
 
 PATIENCE = 5  # seconds, from Ctrl-C to the end
+TENSORFLOW = re.compile(r"[/\\](tensorflow|tensorflow_core|tf_keras)[/\\]")  # its files
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 IMAGES = os.path.join(REPOSITORY, "images")
@@ -90,12 +91,19 @@ def is_out_of_memory(error):
             or bool(re.search("start new thread|failed to map segment", str(error))))
 
 
-def interrupt(*_):
-    """Raise KeyboardInterrupt, as Ctrl-C does; end the process if that has not ended it in time.
+def interrupt(number, frame):
+    """Raise KeyboardInterrupt, as Ctrl-C does; but amid TensorFlow's code end the process at once.
 
-    The exception may leave a lock of TensorFlow's graph held, on whose release its end then waits.
+    There the exception may be swallowed, or leave a lock held on whose release its own end waits.
+    Should that happen elsewhere, the process ends all the same, in time.
     """
-    signal.signal(signal.SIGALRM, lambda *_: os._exit(130))
+    while frame:
+        if TENSORFLOW.search(frame.f_code.co_filename):
+            if sys.stderr.isatty():
+                os.write(sys.stderr.fileno(), b"\n")  # after what is there of a progress bar
+            os._exit(128 + number)
+        frame = frame.f_back
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(128 + number))
     signal.alarm(PATIENCE)
     raise KeyboardInterrupt
 

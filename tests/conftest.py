@@ -14,7 +14,7 @@ sys.path.insert(0, ROOT)
 RECORDS = 10000  # in each file of CIFAR-10's binary version
 FULL = bool(os.environ.get("CI_FULL"))  # whether to take the time for all test images
 LONG = ("test_train.py", "test_train_kills.py", "test_attacks.py", "test_predict.py",
-        "test_ex02_fashion_cnn.py", "test_ex01_filters.py")  # files, the longest first
+        "test_ex02_fashion_cnn.py", "test_cluster.py", "test_hardness.py", "test_ex01_filters.py")  # files, the longest first
 
 
 def pytest_configure(config):

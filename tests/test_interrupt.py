@@ -47,6 +47,31 @@ console.run(main)
 """
 
 
+SWALLOWED = """
+import os, signal, time
+def build():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
+    except KeyboardInterrupt:
+        pass
+"""
+
+
+def test_an_interrupt_amid_tensorflows_code_ends_the_process_at_once(tmp_path):
+    """Its C++ code turns the exception into another one, prints that, and goes on."""
+    (tmp_path / "tensorflow").mkdir()
+    (tmp_path / "tensorflow" / "__init__.py").write_text("")
+    (tmp_path / "tensorflow" / "nest.py").write_text(SWALLOWED)
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from support import console\nfrom tensorflow import nest\n"
+         "console.PATIENCE = 100\nconsole.run(nest.build)"], cwd=ROOT, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, preexec_fn=hear_interrupts,
+        env=dict(os.environ, PYTHONPATH=os.pathsep.join((str(tmp_path), ROOT))))
+    stdout, stderr = process.communicate(timeout=20)
+    assert (process.returncode, stdout, stderr) == (130, b"", b"")
+
+
 def test_an_interrupt_that_leaves_a_lock_held_ends_the_process_all_the_same():
     """As TensorFlow's graph may: its lock's release waits for a lock within it."""
     process = subprocess.Popen([sys.executable, "-c", NEVER_RELEASED], cwd=ROOT,

@@ -1,5 +1,6 @@
 """Which images an epoch sees, against what the losses say."""
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -70,6 +71,7 @@ def test_the_seed_decides():
 
 def test_a_training_step_remembers_the_loss_of_its_images():
     from ex03_cifar import graph as training
+    from ex03_cifar.cluster import Alone
     from ex03_cifar.train import train_step
     from support.tf1 import tf
     images, labels = generated_images(50, seed=1)
@@ -81,7 +83,8 @@ def test_a_training_step_remembers_the_loss_of_its_images():
         model = training.build(Recipe(widths=(8, 16, 16), label_smoothing=0), 1, kernel)
         with tf.Session(graph=graph) as session:
             session.run(model.initialise)
-            train_step(session, model, notes, 0, samples, chosen, images, labels)
+            train_step(session, model, notes, 0, samples, chosen, images, labels, Alone(),
+                       SimpleNamespace(requested=False))
     losses = samples.losses[chosen]
     assert notes["sums"][2] == 50 and losses.std() > 0
     assert losses.mean() == pytest.approx(notes["sums"][0] / 50, rel=1e-5)
