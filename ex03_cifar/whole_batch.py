@@ -43,7 +43,9 @@ def normalization(x, total, momentum, epsilon, name):
 
 
 def normalise(x, offset, total, epsilon, name):
-    """Return (x normalised over the whole batch plus the offset [C], its mean and variance [C]).
+    """Return (x normalised over the whole batch plus the offset [C], its mean, variance [C]).
+
+    The variance that is returned is unbiased, as `tf.layers` records it.
 
     TensorFlow's fused kernels do the work on the share; only sums [C] travel. The gradient is that
     of Ioffe and Szegedy 2015 (arXiv 1502.03167), with the two sums in it over all shares.
@@ -71,7 +73,6 @@ def normalise(x, offset, total, epsilon, name):
                                                   is_training=False)
             return through + around, to_offset
 
-        # As TensorFlow's kernel, which keeps the unbiased variance for answering.
         return (y, mean, variance * pixels / (pixels - 1)), gradient
 
     return normalised(x, offset)
