@@ -12,9 +12,13 @@ import stat
 import sys
 import threading
 
-from PIL import Image
+# Read when Pillow is imported. Blocks of this size malloc gives back to the system once they are
+# free; of Pillow's usual 16 MB it keeps many for later.
+os.environ.setdefault("PILLOW_BLOCK_SIZE", "64m")
 
-from support.console import UserError
+from PIL import Image  # noqa: E402
+
+from support.console import UserError  # noqa: E402
 
 # Their decoders are part of Pillow. Of its other formats some start a program (EPS: Ghostscript).
 FORMATS = "JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "AVIF", "PPM"
@@ -191,11 +195,13 @@ def _as_seen(stream, short_side, identified):
         reduces = short_side and _reduces(picture)
         _check_size(picture, short_side and not reduces)
         _check_scans(picture)
+        # A progressive JPEG's coefficients are held whole, whatever it is reduced to.
+        if (not reduces or "progressive" in picture.info) and (
+                picture.width * picture.height > LARGE_PIXELS):
+            one_at_a_time.enter_context(_one_large_picture)
         if reduces:
             factor = _factor(picture.size, short_side)
             picture.draft(None, (picture.width // factor, picture.height // factor))
-        elif picture.width * picture.height > LARGE_PIXELS:
-            one_at_a_time.enter_context(_one_large_picture)
         picture.load()
         reduced, orientation = _reduce(picture, short_side), _orientation(picture)
         profile = picture.info.get("icc_profile")
