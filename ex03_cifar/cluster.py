@@ -22,7 +22,7 @@ import numpy as np
 from ex03_cifar import whole_batch
 from support.console import (REPOSITORY, Stopped, UsageError, UserError, complain,
                              is_out_of_memory, reason, say)
-from support.peers import LOST, Connection, bound, restrict
+from support.peers import LOST, Connection, bound, free_addresses, restrict
 from support.run_state import Saved
 from support.tf1 import tf
 
@@ -470,11 +470,7 @@ def launched(run, arguments):
     if run.processes == 1:
         yield
         return
-    streams = [bound("127.0.0.1", 0) for _ in range(run.processes)]
-    run.cluster = ["127.0.0.1:%d" % stream.getsockname()[1] for stream in streams]
-    run.task = 0
-    for stream in streams:
-        stream.close()
+    run.cluster, run.task = free_addresses(run.processes), 0
     cores = sorted(os.sched_getaffinity(0))
     parts = [cores[task * len(cores) // run.processes:(task + 1) * len(cores) // run.processes]
              for task in range(run.processes)]

@@ -1,7 +1,6 @@
 """Operations of the training graph that TensorFlow computes slowly in bfloat16, computed otherwise.
 
-Each is what its name says, forwards as TensorFlow has it; only the way to the gradient differs.
-In float32 all of them are TensorFlow's own.
+Each is what its name says, to rounding; in float32 all of them are TensorFlow's own.
 """
 from support.tf1 import tf
 

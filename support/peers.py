@@ -72,6 +72,15 @@ def bound(host, port):
     return stream
 
 
+def free_addresses(count):
+    """Return 127.0.0.1:PORT of so many ports that nothing uses now, a list."""
+    streams = [bound("127.0.0.1", 0) for _ in range(count)]  # all at once, so that they differ
+    found = ["127.0.0.1:%d" % stream.getsockname()[1] for stream in streams]
+    for stream in streams:
+        stream.close()
+    return found
+
+
 def restrict(port, host):
     """Let this process's server on a port be reached by one of the machine's addresses only.
 

@@ -25,17 +25,8 @@ from ex03_cifar.augment import training_batch
 from ex03_cifar.cluster import ShareOfRandom
 from ex03_cifar.recipes import RECIPES
 from support.console import UsageError
-from support.peers import LOST, bound, restrict
+from support.peers import LOST, free_addresses, restrict
 from support.tf1 import tf
-
-
-def free_addresses(count):
-    """Return HOST:PORT of so many ports that are free now."""
-    streams = [bound("127.0.0.1", 0) for _ in range(count)]
-    found = ["127.0.0.1:%d" % stream.getsockname()[1] for stream in streams]
-    for stream in streams:
-        stream.close()
-    return found
 
 
 class Cluster:

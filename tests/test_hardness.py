@@ -21,17 +21,15 @@ from conftest import FULL, ROOT, hear_interrupts
 from forked import CONTEXT, run, start
 from PIL import Image
 from pictures import encodings, photograph
-from test_attacks import PREDICT, SAMPLE, TRAIN, small_run
+from test_attacks import MEMORY, PREDICT, SAMPLE, TRAIN, assert_read_in_time, small_run
 from test_attacks import disk, weights  # noqa: F401, fixtures
 
-from ex03_cifar.views import picture_views
 from support import console
 from support import picture as reader
-from support.picture import PictureError, read_picture
+from support.picture import read_picture
 
 EVALUATE = "ex03_cifar.evaluate"
 MOMENTS = 10 if FULL else 3
-MEMORY = 1200  # MB
 # A process of its own: a child's peak begins with what its parent had when it was started.
 PEAK = """
 import os, subprocess, sys
@@ -123,13 +121,7 @@ def test_the_largest_pictures_of_each_kind_stay_within_memory_and_time(weights, 
     assert [answer["path"] for answer in answers] == paths and code == 1
     assert all(("name" in answer) != ("error" in answer) for answer in answers)
     assert megabytes < MEMORY
-    for path in paths:
-        began = time.process_time()
-        try:
-            picture_views(read_picture(path, 96))
-        except PictureError:
-            pass
-        assert time.process_time() - began < 5, path
+    assert_read_in_time(paths)
 
 
 def test_what_is_reduced_by_bands_has_no_seams(tmp_path, monkeypatch):

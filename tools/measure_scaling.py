@@ -23,7 +23,7 @@ from ex03_cifar.graph import build  # noqa: E402
 from ex03_cifar.recipes import RECIPES  # noqa: E402
 from ex03_cifar.whole_batch import report, totals  # noqa: E402
 from support import console  # noqa: E402
-from support.peers import bound  # noqa: E402
+from support.peers import free_addresses  # noqa: E402
 from support.tf1 import computes_bfloat16, tf  # noqa: E402
 
 MACHINES = 2, 4, 8, 16, 32
@@ -51,10 +51,7 @@ def exchange(sizes):
         sizes: as `sums` returns them. Two processes with a processor each exchange them one after
             the other, as the step has to.
     """
-    streams = [bound("127.0.0.1", 0) for _ in range(2)]
-    addresses = ["127.0.0.1:%d" % stream.getsockname()[1] for stream in streams]
-    for stream in streams:
-        stream.close()
+    addresses = free_addresses(2)
     cores = sorted(os.sched_getaffinity(0))
     members = [subprocess.Popen(
         ["taskset", "-c", str(cores[task % len(cores)]), sys.executable, os.path.abspath(__file__),
