@@ -25,7 +25,7 @@ from support import checkpoint, console, fashion_drawings, idx, reports
 from support.console import Stopped, UserError, reason, say, whole_number
 from support.run_state import RunState, Saved, StopRequest
 from support.summaries import open_summaries, write_scalars
-from support.tf1 import computes_bfloat16, tf  # TensorFlow, imported when first used
+from support.tf1 import fastest, tf  # TensorFlow, imported when first used
 
 
 # ---- Hyper-parameters ----
@@ -378,25 +378,18 @@ def parse(arguments=None):
     option("--seed", type=whole_number(0, 10 ** 8), default=1, help="default: %(default)s")
     alone("--validation", action="store_true", help="train without the last %d training pictures "
            "and report on these; nothing is saved" % VALIDATION_SIZE)
-    option("--set", metavar="NAME=VALUE", type=console.setting(Recipe), action="append", default=[],
-           help="any other hyper-parameter of the recipe, as a Python value; may be repeated")
     alone("--fresh", action="store_true", help="start over: forget a run that was stopped")
-    option("--save-every", type=console.number, default=120, metavar="SECONDS",
-           help="save the state this often, and after each epoch (default: %(default)s)")
+    console.training_options(parser, RELEASE, console.setting(Recipe))
     option("--data-dir", metavar="DIR", help="folder or Keras home with the Fashion-MNIST files "
            "(default: $KERAS_HOME, else ~/.keras, where they are downloaded if need be)")
-    option("--checkpoint-dir", metavar="DIR", default=RELEASE, type=os.path.abspath,
-           help="for the weights and, below it, the training state (default: %(default)s)")
     option("--image-dir", metavar="DIR", help="for the pictures (default: images/, with "
            "--checkpoint-dir that folder)")
-    option("--logdir", metavar="DIR", help="write summaries for TensorBoard (default: none)")
     options = parser.parse_args(arguments)
     options.image_dir = options.image_dir or console.picture_folder(options.checkpoint_dir, RELEASE)
     recipe = RECIPES[options.recipe]
-    if not computes_bfloat16():  # where it would be slower than float32
-        recipe = dataclasses.replace(recipe, precision="float32")
-    changes = dict(options.set, epochs=options.epochs or recipe.epochs, seed=options.seed)
-    return dataclasses.replace(recipe, **changes), options
+    changes = dict(precision=fastest(recipe.precision), seed=options.seed,
+                   epochs=options.epochs or recipe.epochs)
+    return dataclasses.replace(recipe, **dict(changes, **dict(options.set))), options
 
 
 def main(arguments=None):

@@ -17,7 +17,7 @@ from ex03_cifar.graph import build
 from ex03_cifar.network import flops
 from ex03_cifar.recipes import RECIPES, epoch_steps, training_stages
 from support import console
-from support.tf1 import chrome_trace, computes_bfloat16, tf
+from support.tf1 import chrome_trace, fastest, tf
 
 CONVOLUTION = dict(images=256, side=16, channels=256)  # 3x3, as many filters as channels
 TRAINING = 3  # times the FLOPs of an answer: the answer, its images' and its kernels' gradients
@@ -142,7 +142,7 @@ def main(arguments=None):
         raise console.UserError("%s cannot be written: %s."
                                 % (given.timeline, console.reason(error)))
     recipe = RECIPES[given.recipe]
-    chosen = given.precision or (recipe.precision if computes_bfloat16() else "float32")
+    chosen = given.precision or fastest(recipe.precision)
     names = list(dict.fromkeys(["float32", chosen]))  # float32 first, each once
     alone = [convolution(name, **CONVOLUTION) for name in names]
     networks = [network(replace(recipe, precision=name)) for name in names]

@@ -6,7 +6,7 @@ import numpy as np
 from ex03_cifar.network import network
 from support import checkpoint
 from support.console import REPOSITORY, command
-from support.tf1 import computes_bfloat16, tf
+from support.tf1 import fastest, tf
 
 RELEASE = os.path.join(REPOSITORY, "checkpoints", "cifar10")
 IMAGES_A_RUN = 1000  # bounds the memory that a long list of pictures takes
@@ -27,7 +27,7 @@ class Classifier:
         Raises:
             checkpoint.CheckpointError: it is missing, damaged or not this network's.
         """
-        self._precision = "bfloat16" if computes_bfloat16() and not exact else "float32"
+        self._precision = "float32" if exact else fastest("bfloat16")
         checkpoint.load(folder, self._restore, expected=(".meta",),
                         maker=command("python -m ex03_cifar.train", folder, RELEASE))
 

@@ -7,8 +7,9 @@ import re
 from ex03_cifar import dataset
 from ex03_cifar.classifier import RELEASE
 from ex03_cifar.recipes import RECIPES, Recipe, Selection, Stage, epoch_steps
-from support.console import UsageError, number, picture_folder, png_path, setting, whole_number
-from support.tf1 import computes_bfloat16
+from support.console import (UsageError, number, picture_folder, png_path, setting, training_options,
+                             whole_number)
+from support.tf1 import fastest
 
 
 def parse(arguments=None):
@@ -20,8 +21,7 @@ def parse(arguments=None):
     """
     given = parser().parse_args(arguments)
     recipe = RECIPES[given.recipe]
-    if not computes_bfloat16():  # where it would be slower than float32
-        recipe = dataclasses.replace(recipe, precision="float32")
+    recipe = dataclasses.replace(recipe, precision=fastest(recipe.precision))
     changes = {field.name: vars(given).get(field.name) for field in dataclasses.fields(Recipe)}
     changes = {name: value for name, value in changes.items() if value is not None}
     recipe = dataclasses.replace(recipe, **dict(changes, **dict(given.set)))
@@ -76,19 +76,10 @@ def parser():
     parser.add_argument("--precision", choices=("float32", "bfloat16"),
                         help="of the computation; the weights are float32 (%s where the processor "
                              "has it)" % in_recipes("precision"))
-    parser.add_argument("--set", metavar="NAME=VALUE", action="append",
-                        default=[], type=setting(Recipe, stages=stages, selection=selection),
-                        help="any other hyper-parameter of the recipe, as a Python value; "
-                             "may be given more than once")
-    parser.add_argument("--save-every", type=number, default=120, metavar="SECONDS",
-                        help="the time between two saved states (default: %(default)s)")
-    parser.add_argument("--checkpoint-dir", metavar="DIR", type=os.path.abspath, default=RELEASE,
-                        help="for the released weights and, below it, the training state "
-                             "(default: %(default)s)")
+    training_options(parser, RELEASE, setting(Recipe, stages=stages, selection=selection))
     parser.add_argument("--data-dir", metavar="DIR", default=dataset.default_folder(),
                         help="the CIFAR-10 binary version (default: %(default)s; where that is "
                              "missing Keras downloads its own copy)")
-    parser.add_argument("--logdir", metavar="DIR", help="for TensorBoard (default: none)")
     parser.add_argument("--curves", metavar="PNG", type=png_path,
                         help="the picture of the training curves (default: ex03_training.png in "
                              "images/, with --checkpoint-dir in that folder)")

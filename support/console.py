@@ -210,6 +210,24 @@ def setting(recipe, **kinds):
     return parse
 
 
+def training_options(parser, release, kind):
+    """Add the options that every training has to an `argparse.ArgumentParser`.
+
+    Args:
+        release: the folder of the released weights.
+        kind: the type of --set's values, as `setting` returns it.
+    """
+    parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], type=kind,
+                        help="any other hyper-parameter of the recipe, as a Python value; may be "
+                             "given more than once")
+    parser.add_argument("--save-every", type=number, default=120, metavar="SECONDS",
+                        help="the time between two saved states (default: %(default)s)")
+    parser.add_argument("--checkpoint-dir", metavar="DIR", type=os.path.abspath, default=release,
+                        help="for the released weights and, below it, the training state "
+                             "(default: %(default)s)")
+    parser.add_argument("--logdir", metavar="DIR", help="for TensorBoard (default: none)")
+
+
 def command(program, folder, default):
     """Return the command line that fills the checkpoint `folder`, for a sentence that advises it."""
     if os.path.realpath(folder) == os.path.realpath(default):

@@ -143,6 +143,11 @@ def _scratch_file():
         return open(os.devnull, "r+b", buffering=0)
 
 
+def fastest(precision):
+    """Return the precision to compute in: "float32" where "bfloat16" would be slower than that."""
+    return precision if computes_bfloat16() else "float32"
+
+
 def computes_bfloat16():
     """Return whether the processor has instructions for bfloat16, and TensorFlow uses them.
 

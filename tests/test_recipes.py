@@ -5,6 +5,7 @@ import pytest
 
 from ex03_cifar import options, recipes
 from ex03_cifar.recipes import RECIPES, Selection
+from support import tf1
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
@@ -18,7 +19,7 @@ def test_the_stages_grow_to_whole_images(name):
 
 @pytest.mark.parametrize("able, precision", ((True, "bfloat16"), (False, "float32")))
 def test_bfloat16_is_for_processors_that_have_it(able, precision, monkeypatch):
-    monkeypatch.setattr(options, "computes_bfloat16", lambda: able)
+    monkeypatch.setattr(tf1, "computes_bfloat16", lambda: able)
     for name in RECIPES:
         assert options.parse(["--recipe", name])[0].precision == precision
         assert RECIPES[name].precision == "bfloat16"

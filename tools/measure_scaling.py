@@ -24,7 +24,7 @@ from ex03_cifar.recipes import RECIPES  # noqa: E402
 from ex03_cifar.whole_batch import report, totals  # noqa: E402
 from support import console  # noqa: E402
 from support.peers import free_addresses  # noqa: E402
-from support.tf1 import computes_bfloat16, tf  # noqa: E402
+from support.tf1 import fastest, tf  # noqa: E402
 
 MACHINES = 2, 4, 8, 16, 32
 NETWORKS = 1, 10, 25  # Gbit/s
@@ -136,9 +136,8 @@ def main(arguments=None):
     given = parser.parse_args(arguments)
     if given.member:
         return member(*given.member)
-    recipe = replace(RECIPES[given.recipe], stages=())  # whole images
-    if not computes_bfloat16():
-        recipe = replace(recipe, precision="float32")
+    recipe = RECIPES[given.recipe]
+    recipe = replace(recipe, stages=(), precision=fastest(recipe.precision))  # whole images
     sizes = sums(recipe)
     taken, sent, small = exchange(sizes)
     fixed, image = step_seconds(recipe, given.seconds)
