@@ -12,7 +12,7 @@ from forked import run, start
 from ex03_cifar.classifier import RELEASE, mean_by_picture
 
 EVALUATE = "ex03_cifar.evaluate"
-OF_1000 = 96.5  # per cent, what the same network has on the first 1,000 test images
+OF_1000 = 96.3  # per cent, what the same network has on the first 1,000 test images
 
 
 def test_logits_are_averaged_picture_by_picture():
