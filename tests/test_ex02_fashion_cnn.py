@@ -379,6 +379,7 @@ def test_wrong_usage_is_a_sentence(arguments, capfd):
 def test_set_changes_any_hyper_parameter():
     recipe, _ = ex02.parse(["--set", "filters=(4, 8, 8)", "--set", "momentum=1", "--epochs", "3"])
     assert (recipe.filters, recipe.momentum, recipe.epochs) == ((4, 8, 8), 1.0, 3)
+    assert ex02.parse(["--set", "epochs=3"])[0].epochs == 3  # --epochs used to override it, unasked
 
 
 def test_help_names_the_defaults():
