@@ -221,7 +221,7 @@ def training_options(parser, release, kind):
                         help="any other hyper-parameter of the recipe, as a Python value; may be "
                              "given more than once")
     parser.add_argument("--save-every", type=number, default=120, metavar="SECONDS",
-                        help="the time between two saved states (default: %(default)s)")
+                        help="the longest time between two saved states (default: %(default)s)")
     parser.add_argument("--checkpoint-dir", metavar="DIR", type=os.path.abspath, default=release,
                         help="for the released weights and, below it, the training state "
                              "(default: %(default)s)")
