@@ -9,7 +9,6 @@ A run that was stopped goes on by the same command. Layers and their order are t
 all else was chosen on 5,000 held-out training pictures (--validation; docs/measurements.md).
 """
 import argparse
-import contextlib
 import dataclasses
 import json
 import os
@@ -22,7 +21,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from support import checkpoint, console, fashion_drawings, idx, reports
-from support.console import Stopped, UserError, reason, say, whole_number
+from support.console import Stopped, UserError, say, whole_number
+from support.gradients import faster_gradients
 from support.run_state import RunState, Saved, StopRequest
 from support.summaries import open_summaries, write_scalars
 from support.tf1 import fastest, tf  # TensorFlow, imported when first used
@@ -48,6 +48,9 @@ class Recipe:
     dropout_dense: float = 0.3          # before the output layer
     erase_probability: float = 0.2      # random erasing, Zhong et al., arXiv 1708.04896
     erase_sides: tuple = (3, 12)        # pixels, smallest and largest
+    averaged_epochs: int = 0            # after the others, at a constant rate: their weights' mean
+    averaged_learning_rate: float = 0.05
+    mixup: tuple = (0.0, 0.0)           # of Beta(m, m), in the first epochs and in the averaged
     precision: str = "bfloat16"         # of training, or "float32"; the weights are float32
 
 
@@ -69,24 +72,7 @@ def load_data(data_dir=None):
     It is read from `data_dir` or $KERAS_HOME, which Keras' own load_data() does not look at;
     otherwise that reads ~/.keras, or downloads into it. A UserError tells what is missing.
     """
-    home = data_dir or os.environ.get("KERAS_HOME")
-    folder = home and idx.find_folder(home, "fashion-mnist")
-    advice = "put %s into a folder and name it with --data-dir." % ", ".join(idx.FILES)
-    if data_dir and not folder:
-        raise UserError("no Fashion-MNIST in %s: %s" % (data_dir, advice))
-    try:
-        if folder:
-            data = idx.read_folder(folder)
-        else:
-            with contextlib.redirect_stdout(sys.stderr):  # it talks while it downloads
-                data = tf.keras.datasets.fashion_mnist.load_data()
-        for images, labels in data:
-            if images.shape != (len(labels), 28, 28) or not len(labels) or labels.max() > 9:
-                raise ValueError("pictures and labels do not belong together")
-        return data
-    except Exception as error:  # Keras raises a bare Exception when it cannot download
-        raise UserError("Fashion-MNIST cannot be read from %s (%s): %s"
-                        % (folder or "~/.keras", reason(error), advice))
+    return idx.load(data_dir, "fashion-mnist", lambda: tf.keras.datasets.fashion_mnist.load_data())
 
 
 # ---- Augmentation ----
@@ -107,12 +93,28 @@ def erase(images, probability, sides, rng):
     return images
 
 
+def mix(images, targets, beta, rng):
+    """Mix each of uint8 [N,28,28] with another, and its targets [N,10] (arXiv 1710.09412)."""
+    if not beta:
+        return images, targets
+    other, share = rng.permutation(len(images)), rng.beta(beta, beta, len(images))
+    share = np.minimum(share, 1 - share).astype(np.float32)[:, None]  # of the other: the smaller
+    grey = share[:, :, None]
+    mixed = np.rint((1 - grey) * images + grey * images[other]).astype(np.uint8)
+    return mixed, (1 - share) * targets + share * targets[other]
+
+
 def epoch_data(images, labels, recipe, epoch):
-    """Return the set, uint8 [N,28,28] and [N], as `epoch` shows it: of (seed, epoch) alone."""
+    """Return the set as `epoch` shows it, of (seed, epoch) alone.
+
+    Images uint8 [N,28,28], and targets float32 [N,10], the share of each class.
+    """
     rng = np.random.RandomState([recipe.seed, epoch])  # the same stream in every NumPy
     order = rng.permutation(len(images))
     shown = flip(images, recipe.seed, epoch)[order]
-    return erase(shown, recipe.erase_probability, recipe.erase_sides, rng), labels[order]
+    shown = erase(shown, recipe.erase_probability, recipe.erase_sides, rng)
+    targets = np.eye(10, dtype=np.float32)[labels[order]]
+    return mix(shown, targets, recipe.mixup[epoch >= recipe.epochs], rng)
 
 
 # ---- Network ----
@@ -178,37 +180,57 @@ def inference_graph(recipe):
 
 
 # ---- Loss and optimizer ----
-def training_graph(recipe, steps):
-    """Return a namespace: the network, its loss and one of `steps` steps of gradient descent.
+def training_graph(recipe, epoch_steps):
+    """Return a namespace: the network, its loss and one step of gradient descent.
 
-    In: images uint8 [N,28,28], labels int32 [N], training bool []. Out: the batch's loss, accuracy.
+    In: images uint8 [N,28,28], targets float32 [N,10], training bool []. Out: the batch's loss and
+    accuracy. `epoch_steps` tells how many steps an epoch has.
     """
     with tf.Graph().as_default() as graph:
         tf.set_random_seed(recipe.seed)
         images = tf.placeholder(tf.uint8, [None, 28, 28], name="images")
-        labels = tf.placeholder(tf.int32, [None], name="labels")
+        targets = tf.placeholder(tf.float32, [None, 10], name="targets")
         training = tf.placeholder_with_default(False, [], name="training")
         step = tf.train.get_or_create_global_step()
-        logits, _ = network(images, recipe, training, tf.cast(step, tf.int32), recipe.precision)
+        with faster_gradients(graph, recipe.precision):
+            logits, _ = network(images, recipe, training, tf.cast(step, tf.int32), recipe.precision)
         weights = tf.global_variables("network")  # before the optimizer adds its own
 
-        targets = tf.one_hot(labels, 10)
         loss = tf.losses.softmax_cross_entropy(targets, logits,
                                                label_smoothing=recipe.label_smoothing)
         decay = tf.add_n([tf.nn.l2_loss(weight) for weight in weights if "kernel" in weight.name])
-        done = tf.cast(step, tf.float32) / steps
-        learning_rate = recipe.peak_learning_rate * tf.minimum(
-            done / recipe.warm_up, (1 - done) / (1 - recipe.warm_up))
+        done = tf.cast(step, tf.float32) / (recipe.epochs * epoch_steps)
+        epochs_after = tf.cast(step, tf.float32) / epoch_steps - recipe.epochs
+        learning_rate = tf.where(
+            done < 1, recipe.peak_learning_rate * tf.minimum(
+                done / recipe.warm_up, (1 - done) / (1 - recipe.warm_up)),
+            recipe.averaged_learning_rate * tf.minimum(epochs_after, 1))
         optimizer = tf.train.MomentumOptimizer(learning_rate, recipe.momentum, use_nesterov=True)
         with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):  # batch norm's
             train = optimizer.minimize(loss + recipe.weight_decay * decay, step)
 
-        right = tf.equal(tf.argmax(logits, 1, output_type=tf.int32), labels)
+        right = tf.equal(tf.argmax(logits, 1), tf.argmax(targets, 1))
+        average, use_average = averaging(weights if recipe.averaged_epochs else [], epochs_after)
         return types.SimpleNamespace(
-            graph=graph, images=images, labels=labels, training=training, loss=loss, train=train,
-            accuracy=tf.reduce_mean(tf.cast(right, tf.float32)),
+            graph=graph, images=images, targets=targets, training=training, loss=loss, train=train,
+            accuracy=tf.reduce_mean(tf.cast(right, tf.float32)), average=average,
+            use_average=use_average, learning_rate=learning_rate,
+            measure=tf.group(*tf.get_collection(tf.GraphKeys.UPDATE_OPS)),
             probabilities=tf.nn.softmax(logits), initialise=tf.global_variables_initializer(),
             saver=tf.train.Saver(weights), state_saver=tf.train.Saver())
+
+
+def averaging(weights, count):
+    """Return two operations: keep the mean of `count` epochs' weights, and put it in their place.
+
+    Weights that walk about a wide minimum have a mean nearer to its middle, which generalises
+    better than any of them (stochastic weight averaging, Izmailov et al., arXiv 1803.05407).
+    """
+    means = [tf.Variable(tf.zeros(weight.shape), trainable=False,
+                         name=weight.op.name.replace("network", "mean")) for weight in weights]
+    return (tf.group(*[mean.assign_add((weight - mean) / count)
+                       for mean, weight in zip(means, weights)]),
+            tf.group(*[weight.assign(mean) for mean, weight in zip(means, weights)]))
 
 
 # ---- Loop ----
@@ -223,8 +245,9 @@ def train(recipe, options, training_set, held_out):
     settings = dict(dataclasses.asdict(recipe), data=zlib.crc32(labels, zlib.crc32(images)))
     batch_size = min(recipe.batch_size, len(images))
     epoch_steps = len(images) // batch_size
-    steps = epoch_steps * recipe.epochs
-    model = training_graph(recipe, steps)
+    epochs = recipe.epochs + recipe.averaged_epochs
+    steps = epoch_steps * epochs
+    model = training_graph(recipe, epoch_steps)
     with tf.Session(graph=model.graph) as session:
         if state and options.fresh:
             state.clear()
@@ -234,7 +257,7 @@ def train(recipe, options, training_set, held_out):
             saved = Saved(0, {"history": [], "sums": [0, 0]}, {})
         start, notes = saved.step, saved.notes
         say("Going on from step %d, saved in %s." % (start, state.folder) if start else
-            "Training: %d epochs, seed %d, %d pictures" % (recipe.epochs, recipe.seed, len(images)))
+            "Training: %d epochs, seed %d, %d pictures" % (epochs, recipe.seed, len(images)))
         writer = open_summaries(options.logdir, model.graph)
         kept = time.monotonic()
         with console.progress(steps, "step", start) as bar, StopRequest() as stop:
@@ -244,6 +267,8 @@ def train(recipe, options, training_set, held_out):
                 bar.set_postfix(loss=notes["sums"][0] / seen, refresh=False)
                 bar.update()
                 if seen == epoch_steps:
+                    if step // epoch_steps >= recipe.epochs:
+                        session.run(model.average)
                     end_epoch(session, model, notes, held_out, epoch_steps,
                               "test" if state else "validation")
                     writer = write_scalars(writer, notes["history"][-1], len(notes["history"]))
@@ -256,6 +281,8 @@ def train(recipe, options, training_set, held_out):
                     raise Stopped("Stopped after step %d%s." % (step + 1, state and (
                         ", saved in %s: the same command, without --fresh, goes on from there"
                         % state.folder) or "; --validation saves nothing"))
+            if recipe.averaged_epochs:
+                settle(session, model, epoch_data(images, labels, recipe, epochs)[0])
             if state:
                 checkpoint.save(options.checkpoint_dir, session, model.saver, {".json": json.dumps(
                     {"settings": settings, "history": notes["history"]}, indent=1).encode()})
@@ -270,12 +297,12 @@ def train(recipe, options, training_set, held_out):
 def batches(images, labels, recipe, batch_size, start):
     """Yield (step, (images, labels)) from `start` on, the next epoch prepared meanwhile."""
     steps = len(images) // batch_size
-    epochs = range(start // steps, recipe.epochs)
+    epochs = range(start // steps, recipe.epochs + recipe.averaged_epochs)
     with ThreadPoolExecutor(1) as pool:
         coming = [pool.submit(epoch_data, images, labels, recipe, epoch) for epoch in epochs[:1]]
         for epoch in epochs:
             shown = coming.pop().result()
-            if epoch + 1 < recipe.epochs:
+            if epoch + 1 in epochs:
                 coming = [pool.submit(epoch_data, images, labels, recipe, epoch + 1)]
             for step in range(max(start, epoch * steps), (epoch + 1) * steps):
                 first = (step - epoch * steps) * batch_size
@@ -284,7 +311,7 @@ def batches(images, labels, recipe, batch_size, start):
 
 def train_step(session, model, notes, step, batch):
     """Train one step and add its loss and accuracy to the sums of the epoch."""
-    feed = {model.images: batch[0], model.labels: batch[1], model.training: True}
+    feed = {model.images: batch[0], model.targets: batch[1], model.training: True}
     loss, accuracy, _ = session.run([model.loss, model.accuracy, model.train], feed)
     if not np.isfinite(loss):
         raise UserError("the loss is %s in step %d: lower peak_learning_rate and start over with "
@@ -292,9 +319,17 @@ def train_step(session, model, notes, step, batch):
     notes["sums"] = [notes["sums"][0] + float(loss), notes["sums"][1] + float(accuracy)]
 
 
+def settle(session, model, images):
+    """Let the network have the mean weights, and normalise by what these make of the images."""
+    say("The mean weights of the last epochs take their place.")
+    session.run(model.use_average)
+    for batch in np.array_split(images[:50000], 50):  # 0.9 ** 50 of the old statistics remain
+        session.run(model.measure, {model.images: batch, model.training: True})
+
+
 def end_epoch(session, model, notes, held_out, steps, name):
     """Keep the epoch's means and its accuracy on `held_out` in the history, and print them."""
-    answers = probabilities(session, model, held_out[0], mirror=False)
+    answers = probabilities(session, model, held_out[0], one_view=True)
     line = {"loss": notes["sums"][0] / steps, "accuracy": notes["sums"][1] / steps,
             "held_out": float(np.mean(answers.argmax(axis=1) == held_out[1]))}
     notes["history"].append(line)
@@ -325,10 +360,21 @@ def load_network(folder):
                            maker=console.command("python ex02_fashion_cnn.py", folder, RELEASE))
 
 
-def probabilities(session, model, images, mirror=True, done=lambda count: None):
+def views(images):
+    """Return [(weight, uint8 [N,28,28])]: images as they are and moved by a pixel, and all mirrored.
+
+    The four moved ones have half of the weight: no picture's class depends on a pixel's breadth.
+    """
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1)), "constant")
+    seen = [(4, 1, 1), (1, 0, 1), (1, 2, 1), (1, 1, 0), (1, 1, 2)]  # weight, first row and column
+    seen = [(weight / 16, padded[:, y:y + 28, x:x + 28]) for weight, y, x in seen]
+    return seen + [(weight, view[:, :, ::-1]) for weight, view in seen]
+
+
+def probabilities(session, model, images, one_view=False, done=lambda count: None):
     """Return class probabilities float32 [N,10] of uint8 [N,28,28]; else it raises a TypeError.
 
-    With `mirror` the mean over a picture and its mirror image; `done` takes how many are answered.
+    The mean over a picture's `views`, unless `one_view`; `done` takes how many are answered.
     """
     if images.dtype != np.uint8 or images.shape[1:] != (28, 28):
         raise TypeError("images must be uint8 [N, 28, 28], not %s %s"
@@ -336,9 +382,8 @@ def probabilities(session, model, images, mirror=True, done=lambda count: None):
     answers = []
     for start in range(0, len(images), 500):
         batch = images[start:start + 500]
-        views = [batch, batch[:, :, ::-1]] if mirror else [batch]
-        answers.append(sum(session.run(model.probabilities, {model.images: view})
-                           for view in views) / len(views))
+        answers.append(sum(weight * session.run(model.probabilities, {model.images: view})
+                           for weight, view in ([(1, batch)] if one_view else views(batch))))
         done(len(batch))
     return np.concatenate(answers)
 
@@ -376,8 +421,10 @@ def parse(arguments=None):
     option("--epochs", type=whole_number(1, 10000), help="passes over the training set (default: "
            + ", ".join("%s %d" % (name, RECIPES[name].epochs) for name in sorted(RECIPES)) + ")")
     option("--seed", type=whole_number(0, 10 ** 8), default=1, help="default: %(default)s")
-    alone("--validation", action="store_true", help="train without the last %d training pictures "
-           "and report on these; nothing is saved" % VALIDATION_SIZE)
+    alone("--validation", metavar="N", type=whole_number(1), nargs="?", const=VALIDATION_SIZE,
+          help="train without the last N training pictures (%(const)s, where no N is given) and "
+          "report on these; nothing is saved")
+    option("--images", metavar="N", type=whole_number(1), help="train on the first N pictures only")
     alone("--fresh", action="store_true", help="start over: forget a run that was stopped")
     console.training_options(parser, RELEASE, console.setting(Recipe))
     option("--data-dir", metavar="DIR", help="folder or Keras home with the Fashion-MNIST files "
@@ -398,15 +445,14 @@ def main(arguments=None):
     (images, labels), test_set = load_data(options.data_dir)
     if not options.evaluate:
         console.writable_folder(options.image_dir)  # before minutes of training, not after
-    if options.validation:
-        split = len(images) - VALIDATION_SIZE
+        split = len(images) - (options.validation or 0)
         if split < 1:
-            raise UserError("--validation holds out %d pictures, there are no more." % len(images))
-        train(recipe, options, (images[:split], labels[:split]), (images[split:], labels[split:]))
-        return
-    if not options.evaluate:
-        train(recipe, options, (images, labels), test_set)
-    evaluate(options.checkpoint_dir, options.image_dir, test_set)
+            raise UserError("--validation would hold out all %d pictures." % len(images))
+        shown = slice(min(split, options.images or split))
+        train(recipe, options, (images[shown], labels[shown]),
+              (images[split:], labels[split:]) if options.validation else test_set)
+    if not options.validation:
+        evaluate(options.checkpoint_dir, options.image_dir, test_set)
 
 
 if __name__ == "__main__":

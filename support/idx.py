@@ -1,13 +1,45 @@
 """Labelled pictures in the four gzipped idx files of MNIST and of Fashion-MNIST."""
+import contextlib
 import gzip
 import os
+import sys
 
 import numpy as np
 
-from support.console import open_regular
+from support.console import UserError, open_regular, reason
 
 FILES = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz",
          "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")
+
+
+def load(data_dir, name, download):
+    """Return ((images, labels), (images, labels)), uint8 [N,28,28] and [N]: training and test set.
+
+    Args:
+        data_dir: the folder of the files or a Keras home; or None, for $KERAS_HOME.
+        name: the data set's folder in a Keras home.
+        download: a function that returns the data set where neither has it.
+    Raises:
+        UserError: what is missing or wrong, and what to do.
+    """
+    home = data_dir or os.environ.get("KERAS_HOME")
+    folder = home and find_folder(home, name)
+    advice = "put %s into a folder and name it with --data-dir." % ", ".join(FILES)
+    if data_dir and not folder:
+        raise UserError("no %s in %s: %s" % (name, data_dir, advice))
+    try:
+        if folder:
+            data = read_folder(folder)
+        else:
+            with contextlib.redirect_stdout(sys.stderr):  # Keras talks while it downloads
+                data = download()
+        for images, labels in data:
+            if images.shape != (len(labels), 28, 28) or not len(labels) or labels.max() > 9:
+                raise ValueError("pictures and labels do not belong together")
+        return data
+    except Exception as error:  # Keras raises a bare Exception when it cannot download
+        raise UserError("%s cannot be read from %s (%s): %s"
+                        % (name, folder or "~/.keras", reason(error), advice))
 
 
 def find_folder(home, name):
