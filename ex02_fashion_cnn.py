@@ -48,9 +48,6 @@ class Recipe:
     dropout_dense: float = 0.3          # before the output layer
     erase_probability: float = 0.2      # random erasing, Zhong et al., arXiv 1708.04896
     erase_sides: tuple = (3, 12)        # pixels, smallest and largest
-    averaged_epochs: int = 0            # after the others, at a constant rate: their weights' mean
-    averaged_learning_rate: float = 0.05
-    mixup: tuple = (0.0, 0.0)           # of Beta(m, m), in the first epochs and in the averaged
     precision: str = "bfloat16"         # of training, or "float32"; the weights are float32
 
 
@@ -93,28 +90,12 @@ def erase(images, probability, sides, rng):
     return images
 
 
-def mix(images, targets, beta, rng):
-    """Mix each of uint8 [N,28,28] with another, and its targets [N,10] (arXiv 1710.09412)."""
-    if not beta:
-        return images, targets
-    other, share = rng.permutation(len(images)), rng.beta(beta, beta, len(images))
-    share = np.minimum(share, 1 - share).astype(np.float32)[:, None]  # of the other: the smaller
-    grey = share[:, :, None]
-    mixed = np.rint((1 - grey) * images + grey * images[other]).astype(np.uint8)
-    return mixed, (1 - share) * targets + share * targets[other]
-
-
 def epoch_data(images, labels, recipe, epoch):
-    """Return the set as `epoch` shows it, of (seed, epoch) alone.
-
-    Images uint8 [N,28,28], and targets float32 [N,10], the share of each class.
-    """
+    """Return the set, uint8 [N,28,28] and [N], as `epoch` shows it: of (seed, epoch) alone."""
     rng = np.random.RandomState([recipe.seed, epoch])  # the same stream in every NumPy
     order = rng.permutation(len(images))
     shown = flip(images, recipe.seed, epoch)[order]
-    shown = erase(shown, recipe.erase_probability, recipe.erase_sides, rng)
-    targets = np.eye(10, dtype=np.float32)[labels[order]]
-    return mix(shown, targets, recipe.mixup[epoch >= recipe.epochs], rng)
+    return erase(shown, recipe.erase_probability, recipe.erase_sides, rng), labels[order]
 
 
 # ---- Network ----
@@ -180,57 +161,38 @@ def inference_graph(recipe):
 
 
 # ---- Loss and optimizer ----
-def training_graph(recipe, epoch_steps):
-    """Return a namespace: the network, its loss and one step of gradient descent.
+def training_graph(recipe, steps):
+    """Return a namespace: the network, its loss and one of `steps` steps of gradient descent.
 
-    In: images uint8 [N,28,28], targets float32 [N,10], training bool []. Out: the batch's loss and
-    accuracy. `epoch_steps` tells how many steps an epoch has.
+    In: images uint8 [N,28,28], labels int32 [N], training bool []. Out: the batch's loss, accuracy.
     """
     with tf.Graph().as_default() as graph:
         tf.set_random_seed(recipe.seed)
         images = tf.placeholder(tf.uint8, [None, 28, 28], name="images")
-        targets = tf.placeholder(tf.float32, [None, 10], name="targets")
+        labels = tf.placeholder(tf.int32, [None], name="labels")
         training = tf.placeholder_with_default(False, [], name="training")
         step = tf.train.get_or_create_global_step()
         with faster_gradients(graph, recipe.precision):
             logits, _ = network(images, recipe, training, tf.cast(step, tf.int32), recipe.precision)
         weights = tf.global_variables("network")  # before the optimizer adds its own
 
+        targets = tf.one_hot(labels, 10)
         loss = tf.losses.softmax_cross_entropy(targets, logits,
                                                label_smoothing=recipe.label_smoothing)
         decay = tf.add_n([tf.nn.l2_loss(weight) for weight in weights if "kernel" in weight.name])
-        done = tf.cast(step, tf.float32) / (recipe.epochs * epoch_steps)
-        epochs_after = tf.cast(step, tf.float32) / epoch_steps - recipe.epochs
-        learning_rate = tf.where(
-            done < 1, recipe.peak_learning_rate * tf.minimum(
-                done / recipe.warm_up, (1 - done) / (1 - recipe.warm_up)),
-            recipe.averaged_learning_rate * tf.minimum(epochs_after, 1))
+        done = tf.cast(step, tf.float32) / steps
+        learning_rate = recipe.peak_learning_rate * tf.minimum(
+            done / recipe.warm_up, (1 - done) / (1 - recipe.warm_up))
         optimizer = tf.train.MomentumOptimizer(learning_rate, recipe.momentum, use_nesterov=True)
         with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):  # batch norm's
             train = optimizer.minimize(loss + recipe.weight_decay * decay, step)
 
-        right = tf.equal(tf.argmax(logits, 1), tf.argmax(targets, 1))
-        average, use_average = averaging(weights if recipe.averaged_epochs else [], epochs_after)
+        right = tf.equal(tf.argmax(logits, 1, output_type=tf.int32), labels)
         return types.SimpleNamespace(
-            graph=graph, images=images, targets=targets, training=training, loss=loss, train=train,
-            accuracy=tf.reduce_mean(tf.cast(right, tf.float32)), average=average,
-            use_average=use_average, learning_rate=learning_rate,
-            measure=tf.group(*tf.get_collection(tf.GraphKeys.UPDATE_OPS)),
+            graph=graph, images=images, labels=labels, training=training, loss=loss, train=train,
+            accuracy=tf.reduce_mean(tf.cast(right, tf.float32)),
             probabilities=tf.nn.softmax(logits), initialise=tf.global_variables_initializer(),
             saver=tf.train.Saver(weights), state_saver=tf.train.Saver())
-
-
-def averaging(weights, count):
-    """Return two operations: keep the mean of `count` epochs' weights, and put it in their place.
-
-    Weights that walk about a wide minimum have a mean nearer to its middle, which generalises
-    better than any of them (stochastic weight averaging, Izmailov et al., arXiv 1803.05407).
-    """
-    means = [tf.Variable(tf.zeros(weight.shape), trainable=False,
-                         name=weight.op.name.replace("network", "mean")) for weight in weights]
-    return (tf.group(*[mean.assign_add((weight - mean) / count)
-                       for mean, weight in zip(means, weights)]),
-            tf.group(*[weight.assign(mean) for mean, weight in zip(means, weights)]))
 
 
 # ---- Loop ----
@@ -245,9 +207,8 @@ def train(recipe, options, training_set, held_out):
     settings = dict(dataclasses.asdict(recipe), data=zlib.crc32(labels, zlib.crc32(images)))
     batch_size = min(recipe.batch_size, len(images))
     epoch_steps = len(images) // batch_size
-    epochs = recipe.epochs + recipe.averaged_epochs
-    steps = epoch_steps * epochs
-    model = training_graph(recipe, epoch_steps)
+    steps = epoch_steps * recipe.epochs
+    model = training_graph(recipe, steps)
     with tf.Session(graph=model.graph) as session:
         if state and options.fresh:
             state.clear()
@@ -257,7 +218,7 @@ def train(recipe, options, training_set, held_out):
             saved = Saved(0, {"history": [], "sums": [0, 0]}, {})
         start, notes = saved.step, saved.notes
         say("Going on from step %d, saved in %s." % (start, state.folder) if start else
-            "Training: %d epochs, seed %d, %d pictures" % (epochs, recipe.seed, len(images)))
+            "Training: %d epochs, seed %d, %d pictures" % (recipe.epochs, recipe.seed, len(images)))
         writer = open_summaries(options.logdir, model.graph)
         kept = time.monotonic()
         with console.progress(steps, "step", start) as bar, StopRequest() as stop:
@@ -267,8 +228,6 @@ def train(recipe, options, training_set, held_out):
                 bar.set_postfix(loss=notes["sums"][0] / seen, refresh=False)
                 bar.update()
                 if seen == epoch_steps:
-                    if step // epoch_steps >= recipe.epochs:
-                        session.run(model.average)
                     end_epoch(session, model, notes, held_out, epoch_steps,
                               "test" if state else "validation")
                     writer = write_scalars(writer, notes["history"][-1], len(notes["history"]))
@@ -281,8 +240,6 @@ def train(recipe, options, training_set, held_out):
                     raise Stopped("Stopped after step %d%s." % (step + 1, state and (
                         ", saved in %s: the same command, without --fresh, goes on from there"
                         % state.folder) or "; --validation saves nothing"))
-            if recipe.averaged_epochs:
-                settle(session, model, epoch_data(images, labels, recipe, epochs)[0])
             if state:
                 checkpoint.save(options.checkpoint_dir, session, model.saver, {".json": json.dumps(
                     {"settings": settings, "history": notes["history"]}, indent=1).encode()})
@@ -297,12 +254,12 @@ def train(recipe, options, training_set, held_out):
 def batches(images, labels, recipe, batch_size, start):
     """Yield (step, (images, labels)) from `start` on, the next epoch prepared meanwhile."""
     steps = len(images) // batch_size
-    epochs = range(start // steps, recipe.epochs + recipe.averaged_epochs)
+    epochs = range(start // steps, recipe.epochs)
     with ThreadPoolExecutor(1) as pool:
         coming = [pool.submit(epoch_data, images, labels, recipe, epoch) for epoch in epochs[:1]]
         for epoch in epochs:
             shown = coming.pop().result()
-            if epoch + 1 in epochs:
+            if epoch + 1 < recipe.epochs:
                 coming = [pool.submit(epoch_data, images, labels, recipe, epoch + 1)]
             for step in range(max(start, epoch * steps), (epoch + 1) * steps):
                 first = (step - epoch * steps) * batch_size
@@ -311,20 +268,12 @@ def batches(images, labels, recipe, batch_size, start):
 
 def train_step(session, model, notes, step, batch):
     """Train one step and add its loss and accuracy to the sums of the epoch."""
-    feed = {model.images: batch[0], model.targets: batch[1], model.training: True}
+    feed = {model.images: batch[0], model.labels: batch[1], model.training: True}
     loss, accuracy, _ = session.run([model.loss, model.accuracy, model.train], feed)
     if not np.isfinite(loss):
         raise UserError("the loss is %s in step %d: lower peak_learning_rate and start over with "
                         "--fresh. No weights were released." % (loss, step + 1))
     notes["sums"] = [notes["sums"][0] + float(loss), notes["sums"][1] + float(accuracy)]
-
-
-def settle(session, model, images):
-    """Let the network have the mean weights, and normalise by what these make of the images."""
-    say("The mean weights of the last epochs take their place.")
-    session.run(model.use_average)
-    for batch in np.array_split(images[:50000], 50):  # 0.9 ** 50 of the old statistics remain
-        session.run(model.measure, {model.images: batch, model.training: True})
 
 
 def end_epoch(session, model, notes, held_out, steps, name):
@@ -421,10 +370,8 @@ def parse(arguments=None):
     option("--epochs", type=whole_number(1, 10000), help="passes over the training set (default: "
            + ", ".join("%s %d" % (name, RECIPES[name].epochs) for name in sorted(RECIPES)) + ")")
     option("--seed", type=whole_number(0, 10 ** 8), default=1, help="default: %(default)s")
-    alone("--validation", metavar="N", type=whole_number(1), nargs="?", const=VALIDATION_SIZE,
-          help="train without the last N training pictures (%(const)s, where no N is given) and "
-          "report on these; nothing is saved")
-    option("--images", metavar="N", type=whole_number(1), help="train on the first N pictures only")
+    alone("--validation", action="store_true", help="train without the last %d training pictures "
+           "and report on these; nothing is saved" % VALIDATION_SIZE)
     alone("--fresh", action="store_true", help="start over: forget a run that was stopped")
     console.training_options(parser, RELEASE, console.setting(Recipe))
     option("--data-dir", metavar="DIR", help="folder or Keras home with the Fashion-MNIST files "
@@ -445,14 +392,15 @@ def main(arguments=None):
     (images, labels), test_set = load_data(options.data_dir)
     if not options.evaluate:
         console.writable_folder(options.image_dir)  # before minutes of training, not after
-        split = len(images) - (options.validation or 0)
+    if options.validation:
+        split = len(images) - VALIDATION_SIZE
         if split < 1:
-            raise UserError("--validation would hold out all %d pictures." % len(images))
-        shown = slice(min(split, options.images or split))
-        train(recipe, options, (images[shown], labels[shown]),
-              (images[split:], labels[split:]) if options.validation else test_set)
-    if not options.validation:
-        evaluate(options.checkpoint_dir, options.image_dir, test_set)
+            raise UserError("--validation holds out %d pictures, there are no more." % len(images))
+        train(recipe, options, (images[:split], labels[:split]), (images[split:], labels[split:]))
+        return
+    if not options.evaluate:
+        train(recipe, options, (images, labels), test_set)
+    evaluate(options.checkpoint_dir, options.image_dir, test_set)
 
 
 if __name__ == "__main__":

@@ -65,9 +65,9 @@ def run(*arguments):
 
 
 def training(small_data, folder):
-    """The arguments of a short training, of which two epochs are averaged, that writes into folder."""
+    """The arguments of a short training that writes into folder."""
     return ("--data-dir", small_data, "--checkpoint-dir", folder / "checkpoint", "--image-dir", folder / "images",
-            "--epochs", 4, "--set", "averaged_epochs=2", "--set", "mixup=(0.0, 0.3)", "--seed", 3)
+            "--epochs", 6, "--seed", 3)
 
 
 def stop_after_epoch(epoch, how, arguments):
@@ -193,8 +193,7 @@ def test_an_epoch_depends_on_seed_and_number_alone():
     assert all(np.array_equal(one, two) for one, two in zip(first, again))
     assert not np.array_equal(first[0], shown(5, 7)[0])
     assert np.array_equal(images, before), "augmentation changed the data set itself"
-    assert first[0].dtype == np.uint8 and sorted(first[1].argmax(axis=1)) == sorted(labels)
-    assert first[1].dtype == np.float32 and first[1].shape == (300, 10) and set(first[1].ravel()) == {0, 1}
+    assert first[0].dtype == np.uint8 and sorted(first[1]) == sorted(labels)
 
 
 @pytest.mark.parametrize("probability", [0, 0.3, 1])
@@ -207,47 +206,6 @@ def test_this_share_of_the_pictures_loses_one_rectangle(probability):
         rows, columns = np.nonzero(erased[index] != images[index])
         rectangle = erased[index, rows.min():rows.max() + 1, columns.min():columns.max() + 1]
         assert max(rectangle.shape) <= 12 and len(np.unique(rectangle)) == 1
-
-
-def test_a_mixed_picture_is_two_in_the_shares_of_its_targets():
-    images = np.repeat(np.arange(10) * 20, 28 * 28).reshape(10, 28, 28).astype(np.uint8)  # its class tells its grey
-    mixed, targets = ex02.mix(images, np.eye(10, dtype=np.float32), 0.3, np.random.RandomState(0))
-    np.testing.assert_allclose(targets.sum(axis=1), 1, rtol=1e-6)
-    assert (targets.argmax(axis=1) == np.arange(10)).all() and (targets.max(axis=1) < 1).any()
-    np.testing.assert_allclose(mixed, np.broadcast_to((targets @ (np.arange(10) * 20))[:, None, None], mixed.shape), atol=0.5)
-    assert mixed.dtype == np.uint8
-
-
-def test_only_the_averaged_epochs_are_mixed():
-    images, labels = np.zeros((50, 28, 28), np.uint8), np.arange(50) % 10
-    recipe = ex02.Recipe(epochs=2, averaged_epochs=1, mixup=(0.0, 0.5))
-    shown = [ex02.epoch_data(images, labels, recipe, epoch)[1] for epoch in range(3)]
-    assert [set(targets.ravel()) == {0, 1} for targets in shown] == [True, True, False]
-
-
-def test_averaged_epochs_have_a_constant_rate_and_end_in_their_mean():
-    recipe = ex02.Recipe(epochs=2, averaged_epochs=3, filters=(2, 2, 2), dense_units=4, precision="float32")
-    model = ex02.training_graph(recipe, epoch_steps=2)
-    feed = {model.images: np.random.RandomState(0).randint(0, 256, (8, 28, 28)),
-            model.targets: np.eye(10)[:8], model.training: True}
-    weights = [weight for weight in model.graph.get_collection("variables", "network")
-               if "Momentum" not in weight.name]
-    rates, kept = [], []
-    with ex02.tf.Session(graph=model.graph) as session:
-        session.run(model.initialise)
-        for step in range(10):
-            rates.append(session.run(model.learning_rate))
-            session.run(model.train, feed)
-            if step in (5, 7, 9):
-                session.run(model.average)
-                kept.append(session.run(weights))
-        session.run(model.use_average)
-        found = session.run(weights)
-    assert rates[:4] == pytest.approx([0, 0.1 * 0.75 / 0.85, 0.1 * 0.5 / 0.85, 0.1 * 0.25 / 0.85])
-    assert rates[4:] == pytest.approx([0, 0.025, 0.05, 0.05, 0.05, 0.05])
-    assert not np.allclose(kept[0][0], kept[2][0])
-    for name, mean, values in zip(weights, found, zip(*kept)):
-        np.testing.assert_allclose(mean, np.mean(values, axis=0), rtol=1e-4, atol=1e-6, err_msg=name.name)
 
 
 def test_two_epochs_show_every_picture_both_ways():
@@ -278,7 +236,7 @@ def test_one_seed_gives_one_result(small_data, trained, tmp_path):
 def test_a_run_that_was_killed_and_interrupted_ends_in_the_same_weights(small_data, trained, tmp_path):
     arguments = training(small_data, tmp_path)
     assert stop_after_epoch(1, signal.SIGKILL, arguments)[0] == -signal.SIGKILL
-    code, stderr = stop_after_epoch(5, signal.SIGINT, arguments + ("--save-every", 0))
+    code, stderr = stop_after_epoch(3, signal.SIGINT, arguments + ("--save-every", 0))
     assert code == 130 and "Traceback" not in stderr and "without --fresh, goes on" in stderr
     state = tmp_path / "checkpoint" / "state"
     newest = max(state.glob("step-*"))
@@ -291,15 +249,6 @@ def test_a_run_that_was_killed_and_interrupted_ends_in_the_same_weights(small_da
     assert stdout.splitlines()[-1] == trained[1].splitlines()[-1]
     assert contents(tmp_path) == contents(trained[0])
     assert os.listdir(str(state)) == ["lock"]
-
-
-def test_a_validation_trains_on_the_first_pictures_and_reports_on_the_last(small_data, tmp_path):
-    code, stdout, stderr = run(*training(small_data, tmp_path), "--images", 256, "--validation", 300)
-    assert code == 0, stderr
-    assert "seed 3, 256 pictures" in stdout and "validation" in stdout and "of 300 are wrong" in stdout
-    assert not (tmp_path / "checkpoint").exists()
-    code, stdout, stderr = run(*training(small_data, tmp_path), "--validation", 768)
-    assert_sentence(code, stderr, 1, "all 768 pictures")
 
 
 def test_a_second_run_in_the_folder_is_refused(small_data, tmp_path):
