@@ -1,5 +1,6 @@
 """What the tests share: where things are, a small data set, a small network, a TensorFlow that fails."""
 import functools
+import gzip
 import os
 import signal
 import subprocess
@@ -112,3 +113,25 @@ def real_data():
     if not os.path.isdir(dataset.default_folder()):
         pytest.skip("the real CIFAR-10 is not in %s" % dataset.default_folder())
     return dataset.default_folder()
+
+
+def write_idx(path, array):
+    """Write an array of uint8 as one of Fashion-MNIST's files."""
+    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
+    with gzip.open(str(path), "wb") as file:
+        file.write(header + array.tobytes())
+
+
+@pytest.fixture(scope="session")
+def small_fashion(tmp_path_factory):
+    """A folder like Fashion-MNIST, of 768 and 100 pictures: a bright bar whose place tells the class, and noise."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.RandomState(0)
+    for name, number in (("train", 768), ("t10k", 100)):
+        labels = (np.arange(number) % 10).astype(np.uint8)
+        images = rng.randint(0, 120, (number, 28, 28)).astype(np.uint8)
+        for image, label in zip(images, labels):
+            image[2 * label + 4:2 * label + 7, 4:24] = 250
+        write_idx(folder / (name + "-images-idx3-ubyte.gz"), images)
+        write_idx(folder / (name + "-labels-idx1-ubyte.gz"), labels)
+    return folder

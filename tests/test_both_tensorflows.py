@@ -48,7 +48,7 @@ def test_fashion_mnist_is_evaluated_alike(tmp_path):
     if not os.path.isdir(os.path.join(os.environ.get("KERAS_HOME", ""), "datasets")):
         pytest.skip("Fashion-MNIST is not in $KERAS_HOME")
     accuracies = [float(re.search(r"Test accuracy: ([\d.]+) %", text).group(1)) for text in
-                  both("ex02_fashion_cnn.py", "--evaluate", "--image-dir", str(tmp_path))]
+                  both("ex02_fashion_cnn.py", "--evaluate", "--image-dir", str(tmp_path), timeout=1200)]
     assert abs(accuracies[0] - accuracies[1]) <= 0.02
 
 

@@ -2,7 +2,6 @@
 
 Short trainings run on a small data set in the real format, drawn into a temporary folder.
 """
-import gzip
 import hashlib
 import os
 import re
@@ -14,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import FULL, hear_interrupts
+from conftest import FULL, hear_interrupts, write_idx
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SCRIPT = os.path.join(ROOT, "ex02_fashion_cnn.py")
@@ -32,27 +31,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*tf.layers.*")  # "deprecated",
 
 
 # ---------------------------------------------------------------------------- helpers
-def write_idx(path, array):
-    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
-    with gzip.open(str(path), "wb") as file:
-        file.write(header + array.tobytes())
-
-
-@pytest.fixture(scope="module")
-def small_data(tmp_path_factory):
-    """A folder with 768 training and 100 test pictures: a bright bar whose place tells the class, and noise."""
-    folder = tmp_path_factory.mktemp("data")
-    rng = np.random.RandomState(0)
-    for name, number in (("train", 768), ("t10k", 100)):
-        labels = (np.arange(number) % 10).astype(np.uint8)
-        images = rng.randint(0, 120, (number, 28, 28)).astype(np.uint8)
-        for image, label in zip(images, labels):
-            image[2 * label + 4:2 * label + 7, 4:24] = 250
-        write_idx(folder / (name + "-images-idx3-ubyte.gz"), images)
-        write_idx(folder / (name + "-labels-idx1-ubyte.gz"), labels)
-    return folder
-
-
 def command(*arguments):
     return [sys.executable, SCRIPT] + [str(argument) for argument in arguments]
 
@@ -64,9 +42,9 @@ def run(*arguments):
     return done.returncode, done.stdout, done.stderr
 
 
-def training(small_data, folder):
+def training(small_fashion, folder):
     """The arguments of a short training that writes into folder."""
-    return ("--data-dir", small_data, "--checkpoint-dir", folder / "checkpoint", "--image-dir", folder / "images",
+    return ("--data-dir", small_fashion, "--checkpoint-dir", folder / "checkpoint", "--image-dir", folder / "images",
             "--epochs", 6, "--seed", 3)
 
 
@@ -95,10 +73,10 @@ def sealed(folder, ending):
 
 
 @pytest.fixture(scope="module")
-def trained(small_data, tmp_path_factory):
+def trained(small_fashion, tmp_path_factory):
     """A short training that nothing disturbed: (folder, stdout)."""
     folder = tmp_path_factory.mktemp("trained")
-    code, stdout, stderr = run(*training(small_data, folder), "--logdir", folder / "log")
+    code, stdout, stderr = run(*training(small_fashion, folder), "--logdir", folder / "log")
     assert code == 0, stderr
     return folder, stdout
 
@@ -182,6 +160,22 @@ def test_a_picture_and_its_mirror_image_get_one_answer(trained):
     np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-5)
 
 
+def test_only_doubtful_pictures_are_looked_at_again_moved_by_a_pixel(trained, monkeypatch):
+    model, session, _ = ex02.load_network(str(trained[0] / "checkpoint"))
+    pictures = np.random.RandomState(6).randint(0, 256, (40, 28, 28)).astype(np.uint8)
+    with session:
+        def mean(*places):  # of the picture, moved, and its mirror image
+            views = [np.pad(pictures, ((0, 0), (1, 1), (1, 1)))[:, y:y + 28, x:x + 28] for y, x in places]
+            return np.mean([ex02.probabilities(session, model, view[:, :, ::step], one_view=True)
+                            for view in views for step in (1, -1)], axis=0)
+        at_first, again = mean((1, 1)), mean((0, 1), (2, 1), (1, 0), (1, 2))
+        monkeypatch.setattr(ex02, "DOUBT", np.median(at_first.max(axis=1)))
+        doubtful = at_first.max(axis=1) < ex02.DOUBT
+        expected = np.where(doubtful[:, None], (at_first + again) / 2, at_first)
+        assert doubtful.sum() == 20
+        np.testing.assert_allclose(ex02.probabilities(session, model, pictures), expected, atol=1e-6)
+
+
 # ---------------------------------------------------------------------------- training
 def test_an_epoch_depends_on_seed_and_number_alone():
     images = np.random.RandomState(0).randint(0, 256, (300, 28, 28)).astype(np.uint8)
@@ -226,15 +220,15 @@ def test_training_prints_saves_and_draws(trained):
     assert any("tfevents" in name for name in os.listdir(str(folder / "log")))
 
 
-def test_one_seed_gives_one_result(small_data, trained, tmp_path):
-    code, stdout, stderr = run(*training(small_data, tmp_path))
+def test_one_seed_gives_one_result(small_fashion, trained, tmp_path):
+    code, stdout, stderr = run(*training(small_fashion, tmp_path))
     assert code == 0, stderr
     assert stdout == trained[1]
     assert contents(tmp_path) == contents(trained[0])
 
 
-def test_a_run_that_was_killed_and_interrupted_ends_in_the_same_weights(small_data, trained, tmp_path):
-    arguments = training(small_data, tmp_path)
+def test_a_run_that_was_killed_and_interrupted_ends_in_the_same_weights(small_fashion, trained, tmp_path):
+    arguments = training(small_fashion, tmp_path)
     assert stop_after_epoch(1, signal.SIGKILL, arguments)[0] == -signal.SIGKILL
     code, stderr = stop_after_epoch(3, signal.SIGINT, arguments + ("--save-every", 0))
     assert code == 130 and "Traceback" not in stderr and "without --fresh, goes on" in stderr
@@ -251,10 +245,10 @@ def test_a_run_that_was_killed_and_interrupted_ends_in_the_same_weights(small_da
     assert os.listdir(str(state)) == ["lock"]
 
 
-def test_a_second_run_in_the_folder_is_refused(small_data, tmp_path):
+def test_a_second_run_in_the_folder_is_refused(small_fashion, tmp_path):
     from support.run_state import RunState
     first = RunState(str(tmp_path / "checkpoint"))
-    code, stdout, stderr = run(*training(small_data, tmp_path))
+    code, stdout, stderr = run(*training(small_fashion, tmp_path))
     assert_sentence(code, stderr, 1, "another training", str(tmp_path))
     assert first.steps() == []
 
@@ -337,8 +331,8 @@ def test_a_history_of_something_else_is_foreign(copy, history):
     assert refused.value.problem == "foreign"
 
 
-def test_a_missing_checkpoint_is_a_sentence(small_data, tmp_path):
-    code, stdout, stderr = run("--evaluate", "--data-dir", small_data, "--checkpoint-dir", tmp_path / "none",
+def test_a_missing_checkpoint_is_a_sentence(small_fashion, tmp_path):
+    code, stdout, stderr = run("--evaluate", "--data-dir", small_fashion, "--checkpoint-dir", tmp_path / "none",
                                "--image-dir", tmp_path)
     assert_sentence(code, stderr, 2, str(tmp_path / "none"), "python ex02_fashion_cnn.py")
     assert stdout == "" and len(stderr.splitlines()) == 1
@@ -353,9 +347,9 @@ def test_a_missing_data_set_is_a_sentence(tmp_path):
 
 @pytest.mark.parametrize("name", ["train-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz"])
 @pytest.mark.parametrize("damage", ["removed", "truncated", "other labels"])
-def test_a_damaged_data_set_is_a_sentence(small_data, tmp_path, name, damage):
+def test_a_damaged_data_set_is_a_sentence(small_fashion, tmp_path, name, damage):
     folder = tmp_path / "data"
-    shutil.copytree(str(small_data), str(folder))
+    shutil.copytree(str(small_fashion), str(folder))
     if damage == "removed":
         os.remove(str(folder / name))
     elif damage == "truncated":
@@ -390,14 +384,14 @@ def test_help_names_the_defaults():
     assert str(ex02.RECIPES["default"].epochs) in stdout
 
 
-def test_ctrl_c_in_an_evaluation_beside_a_training_says_nothing_false(small_data, trained, tmp_path):
+def test_ctrl_c_in_an_evaluation_beside_a_training_says_nothing_false(small_fashion, trained, tmp_path):
     """It used to advise a command that could not be used, because of the state of the training."""
     from forked import start
     from support.run_state import RunState
     folder = shutil.copytree(str(trained[0] / "checkpoint"), str(tmp_path / "copy"))
     training_beside = RunState(folder)
     os.mkdir(os.path.join(training_beside.folder, "step-00000001"))
-    arguments = ["--evaluate", "--data-dir", str(small_data), "--checkpoint-dir", folder]
+    arguments = ["--evaluate", "--data-dir", str(small_fashion), "--checkpoint-dir", folder]
     codes = []
     for number, seconds in enumerate((0.05, 0.2, 0.5, 1, 60)):
         output = tmp_path / str(number)
@@ -414,18 +408,18 @@ def test_ctrl_c_in_an_evaluation_beside_a_training_says_nothing_false(small_data
     assert codes[-1] == 0 and 130 in codes and set(codes) <= {0, 130, -signal.SIGINT}  # the last amid the import of TensorFlow
 
 
-def test_ctrl_c_after_the_last_step_leaves_a_finished_run_and_says_so(small_data, trained, tmp_path):
+def test_ctrl_c_after_the_last_step_leaves_a_finished_run_and_says_so(small_fashion, trained, tmp_path):
     """The signal comes with the last epoch's line: its weights are released, whatever is said."""
-    code, stderr = stop_after_epoch(6, signal.SIGINT, training(small_data, tmp_path))
+    code, stderr = stop_after_epoch(6, signal.SIGINT, training(small_fashion, tmp_path))
     assert "Traceback" not in stderr
     if code == 130 and "has finished" not in stderr:  # it was heard before the last step was saved
         assert "goes on from there" in stderr
-        code, _, stderr = run(*training(small_data, tmp_path))
+        code, _, stderr = run(*training(small_fashion, tmp_path))
     assert code in (0, 130) and contents(tmp_path) == contents(trained[0])
     assert os.listdir(str(tmp_path / "checkpoint" / "state")) == ["lock"]
 
 
-def test_without_room_for_a_temporary_file_it_works_all_the_same(small_data, trained, tmp_path):
+def test_without_room_for_a_temporary_file_it_works_all_the_same(small_fashion, trained, tmp_path):
     program = ("import sys, tempfile\n"
                "def full(*arguments, **options): raise OSError(28, 'No space left on device')\n"
                "tempfile.TemporaryFile = full\n"
@@ -435,7 +429,7 @@ def test_without_room_for_a_temporary_file_it_works_all_the_same(small_data, tra
                "import ex02_fashion_cnn\n"
                "console.run(lambda: ex02_fashion_cnn.main(sys.argv[1:]))\n" % ROOT)
     done = subprocess.run(
-        [sys.executable, "-c", program, "--evaluate", "--data-dir", str(small_data),
+        [sys.executable, "-c", program, "--evaluate", "--data-dir", str(small_fashion),
          "--checkpoint-dir", str(trained[0] / "checkpoint"), "--image-dir", str(tmp_path)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
     assert done.returncode == 0 and done.stderr.startswith("drew ") and "Test accuracy" in done.stdout
