@@ -14,7 +14,7 @@ from conftest import run as run_command
 from forked import run, start
 
 from support import checkpoint
-from support.tf1 import tf
+from support.tf1 import computes_bfloat16, tf
 
 TRAIN = "ex03_cifar.train"
 
@@ -143,7 +143,8 @@ def test_it_learns_in_bfloat16_and_in_parts(small_data, tmp_path):
     code, text = run(TRAIN, options(small_data, str(tmp_path), epochs=25, validation=0,
                                     precision="bfloat16", save_every=600), str(tmp_path / "out"))
     assert code == 0, text
-    assert float(re.findall(r"training accuracy ([\d.]+) %", text)[-1]) > 90, text
+    enough = 90 if computes_bfloat16() else 75  # emulated, sums are rounded more often
+    assert float(re.findall(r"training accuracy ([\d.]+) %", text)[-1]) > enough, text
 
 
 def test_ctrl_c_saves_in_the_middle_of_an_epoch_and_the_same_command_goes_on(
