@@ -4,6 +4,7 @@
 it is first used, so that a program answers its command line before that takes its seconds.
 """
 import contextlib
+import ctypes
 import functools
 import os
 import resource
@@ -32,6 +33,7 @@ class _TensorFlow(types.ModuleType):
 tf = _TensorFlow("tensorflow.compat.v1")
 # Bytes, on two cores, for its small part that answers, and for all of it.
 SMALL_SPACE, WHOLE_SPACE = 2 * 10 ** 9, 2500 * 10 ** 6
+M_ARENA_MAX = -8  # malloc.h's
 _one_import = threading.RLock()
 _start_small = False
 
@@ -53,6 +55,10 @@ def _check_memory(needed):
         raise UserError("TensorFlow needs %.1f GB of address space for an answer and %.1f for all "
                         "else, and 'ulimit -v' allows %.1f."
                         % (SMALL_SPACE / 1e9, WHOLE_SPACE / 1e9, limit / 1e9))
+    if limit >= 0:
+        # Each thread's own heap reserves address space, enough for TensorFlow to abort later on.
+        with contextlib.suppress(AttributeError):  # a C library without glibc's knob
+            ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
 
 
 @functools.lru_cache(maxsize=None)
