@@ -140,11 +140,11 @@ def test_it_learns_500_images_and_a_new_process_restores_the_same_logits(small_d
 
 
 def test_it_learns_in_bfloat16_and_in_parts(small_data, tmp_path):
-    code, text = run(TRAIN, options(small_data, str(tmp_path), epochs=25, validation=0,
+    epochs = 25 if computes_bfloat16() else 50  # emulated, sums are rounded more often
+    code, text = run(TRAIN, options(small_data, str(tmp_path), epochs=epochs, validation=0,
                                     precision="bfloat16", save_every=600), str(tmp_path / "out"))
     assert code == 0, text
-    enough = 90 if computes_bfloat16() else 75  # emulated, sums are rounded more often
-    assert float(re.findall(r"training accuracy ([\d.]+) %", text)[-1]) > enough, text
+    assert float(re.findall(r"training accuracy ([\d.]+) %", text)[-1]) > 90, text
 
 
 def test_ctrl_c_saves_in_the_middle_of_an_epoch_and_the_same_command_goes_on(
