@@ -19,11 +19,15 @@ CONTEXT.set_forkserver_preload(["ex03_cifar.train", "ex03_cifar.evaluate", "ex03
 def start(module, arguments, output, largest_file=None):
     """Start `module.main(arguments)`, both its streams into the file `output`; return the process.
 
+    It is returned once the program itself begins: a signal before that would hit multiprocessing.
+
     Args:
         largest_file: bytes, more than which no file may grow to, as on a full disk.
     """
-    process = CONTEXT.Process(target=_main, args=(module, arguments, output, largest_file))
+    begins = CONTEXT.Event()
+    process = CONTEXT.Process(target=_main, args=(module, arguments, output, largest_file, begins))
     process.start()
+    begins.wait(60)
     return process
 
 
@@ -35,11 +39,12 @@ def run(module, arguments, output, timeout=300, **limits):
         return process.exitcode, stream.read()
 
 
-def _main(module, arguments, output, largest_file):
+def _main(module, arguments, output, largest_file, begins):
     hear_interrupts()
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     if largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+    begins.set()
     console.run(lambda: importlib.import_module(module).main(arguments))
