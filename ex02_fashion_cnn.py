@@ -290,24 +290,28 @@ def end_epoch(session, model, notes, held_out, steps, name):
 
 # ---- Evaluation ----
 def load_network(folder):
-    """Return (model, session, history); the layers' sizes are read off the weights."""
+    """Return (model, session, history) of a checkpoint folder."""
     def restore(prefix):
-        shapes = tf.train.NewCheckpointReader(prefix).get_variable_to_shape_map()
-        try:
-            convolutions = [shapes["network/conv%d/kernel" % layer] for layer in (1, 2, 3)]
-            recipe = Recipe(filters=tuple(shape[-1] for shape in convolutions),
-                            kernel_sizes=tuple(shape[0] for shape in convolutions),
-                            dense_units=shapes["network/dense/kernel"][-1])
-        except (KeyError, IndexError):
-            raise ValueError("it is of another network")
         history = reports.read_history(prefix + ".json", ("loss", "accuracy", "held_out"))
-        model = inference_graph(recipe)
+        model = inference_graph(recipe_of(prefix))
         session = tf.Session(graph=model.graph)
         model.saver.restore(session, prefix)
         return model, session, history
 
     return checkpoint.load(folder, restore, expected=(".json",),
                            maker=console.command("python ex02_fashion_cnn.py", folder, RELEASE))
+
+
+def recipe_of(prefix):
+    """Return a recipe of the layers' sizes that a checkpoint has; a ValueError if of others."""
+    shapes = tf.train.NewCheckpointReader(prefix).get_variable_to_shape_map()
+    try:
+        convolutions = [shapes["network/conv%d/kernel" % layer] for layer in (1, 2, 3)]
+        return Recipe(filters=tuple(shape[-1] for shape in convolutions),
+                      kernel_sizes=tuple(shape[0] for shape in convolutions),
+                      dense_units=shapes["network/dense/kernel"][-1])
+    except (KeyError, IndexError):
+        raise ValueError("it is of another network")
 
 
 def probabilities(session, model, images, one_view=False, done=lambda count: None):
@@ -327,11 +331,12 @@ def probabilities(session, model, images, one_view=False, done=lambda count: Non
     answers = []
     for start in range(0, len(images), 500):
         batch = images[start:start + 500]
-        answers.append(mean([batch] if one_view else with_mirrored([batch])))
-        doubtful = answers[-1].max(axis=1) < DOUBT
+        answer = mean([batch] if one_view else with_mirrored([batch]))
+        doubtful = answer.max(axis=1) < DOUBT
         if doubtful.any() and not one_view:
             again = mean(with_mirrored(moved(batch[doubtful])))
-            answers[-1][doubtful] = (answers[-1][doubtful] + again) / 2
+            answer[doubtful] = (answer[doubtful] + again) / 2
+        answers.append(answer)
         done(len(batch))
     return np.concatenate(answers)
 

@@ -26,10 +26,11 @@ def _registered():
 def _gradients(operation, upstream):
     """Return the gradients of a Conv2D's input and kernel."""
     x, kernel = operation.inputs
-    layout = dict(strides=operation.get_attr("strides"), padding=operation.get_attr("padding").decode())
+    layout = dict(strides=operation.get_attr("strides"),
+                  padding=operation.get_attr("padding").decode())
     kernel_gradient = tf.nn.conv2d_backprop_filter(x, tf.shape(kernel), upstream, **layout)
-    sides = kernel.shape.as_list()[:2]
-    if layout["strides"] == [1, 1, 1, 1] and layout["padding"] == "SAME" and all(n % 2 for n in sides):
+    odd = all(side % 2 for side in kernel.shape.as_list()[:2])
+    if odd and layout == dict(strides=[1, 1, 1, 1], padding="SAME"):
         turned = tf.transpose(tf.reverse(kernel, [0, 1]), [0, 1, 3, 2])
         return tf.nn.conv2d(upstream, turned, **layout), kernel_gradient
     return tf.nn.conv2d_backprop_input(tf.shape(x), kernel, upstream, **layout), kernel_gradient

@@ -121,21 +121,11 @@ def teacher(images, folder, number):
     """Return a namespace: the logits of a trained network, and how to restore it from `folder`."""
     scope = "teacher%d" % number
     with tf.variable_scope(scope):
-        logits, _ = ex02.network(images, recipe_of(folder))
+        logits, _ = ex02.network(images, checkpoint.load(folder, ex02.recipe_of))
     saver = tf.train.Saver({variable.op.name[len(scope) + 1:]: variable
                             for variable in tf.global_variables(scope + "/")})
     return types.SimpleNamespace(logits=logits, restore=lambda session: checkpoint.load(
         folder, lambda prefix: saver.restore(session, prefix)))
-
-
-def recipe_of(folder):
-    """Return the recipe with which the weights in `folder` were trained."""
-    def read(prefix):
-        with open(prefix + ".json") as stream:
-            fields = json.load(stream)["settings"]
-        return ex02.Recipe(**{name: tuple(value) if isinstance(value, list) else value
-                              for name, value in fields.items()})
-    return checkpoint.load(folder, read, expected=(".json",))
 
 
 # ---- Trial ----
@@ -185,9 +175,9 @@ def train_epoch(session, model, recipe, shown, held_out, bar):
     answers = ex02.probabilities(session, model, held_out[0][:5000], one_view=True)
     line = {"loss": sums[0] / count, "accuracy": sums[1] / count,
             "held_out": float(np.mean(answers.argmax(axis=1) == held_out[1][:5000]))}
-    say("loss %.4f, accuracy %.2f %%, %d images/s, held out (the first 5000) %.2f %%" % (
-        line["loss"], 100 * line["accuracy"], count * recipe.batch_size / seconds,
-        100 * line["held_out"]))
+    say("loss %.4f, accuracy %.2f %%, %d images/s, held out (the first 5000) %.2f %%"
+        % (line["loss"], 100 * line["accuracy"], count * recipe.batch_size / seconds,
+           100 * line["held_out"]))
     return line
 
 
@@ -221,7 +211,8 @@ def report(folders):
     labels = found[0]["labels"]
     if any(not np.array_equal(labels, one["labels"]) for one in found):
         raise UserError("these folders answer for other pictures than each other.")
-    for kind, name in (("one", "one view"), ("mirrored", "mirrored too"), ("all", "moved in doubt")):
+    for kind, name in (("one", "one view"), ("mirrored", "mirrored too"),
+                       ("all", "moved in doubt")):
         mean = sum(one[kind] for one in found) / len(found)
         loss = -np.log(mean[np.arange(len(labels)), labels]).mean()
         say("%-14s %.2f %% of %d, cross-entropy %.4f" % (
