@@ -10,7 +10,7 @@ def faster_gradients(graph, precision):
     The gradient of a convolution's input is a convolution, too: of the upstream gradient, with the
     kernel turned by 180 degrees and its two kinds of channels exchanged (Dumoulin and Visin, arXiv
     1603.07285, chapter 4). In float32 on a processor with AVX2, TensorFlow's own operation for it
-    takes two to four times as long as its convolution does.
+    takes up to four times as long as its convolution does.
     """
     return graph.gradient_override_map({"Conv2D": _registered()} if precision == "float32" else {})
 
