@@ -29,7 +29,7 @@ FILE_BYTES = 256 << 20
 PIXELS = 64 << 20            # of a picture that is decoded at full size
 HELD_PIXELS = 32 << 20       # of WebP and AVIF, whose decoders take four times the memory
 JPEG_PIXELS = 170 << 20      # a JPEG is reduced while it is decoded
-DECODED_BYTES = 640 << 20    # Pillow has 1 or 4 for a pixel, and 8 for the address of each row
+SIDE = 1 << 24               # pixels; Pillow takes a step, and 8 bytes, for each row
 SLOW_PIXELS = 4 << 20        # of what Pillow decodes in Python
 SLOW_DECODERS = "ppm", "ppm_plain", "bmp_rle"
 LARGE_PIXELS = 4 << 20       # only one picture above this is decoded at a time
@@ -224,8 +224,7 @@ def _check_size(picture, whole):
         most = HELD_PIXELS
     tags = getattr(picture, "tag_v2", {})
     tile_pixels = tags.get(322, 0) * tags.get(323, 0)  # TileWidth, TileLength
-    decoded = height * (8 + width * (1 if picture.mode in ("1", "L", "P") else 4))
-    if max(width * height, tile_pixels) > most or whole and decoded > DECODED_BYTES:
+    if max(width * height, tile_pixels) > most or max(width, height) > SIDE:
         raise PictureError("large", width, height)
 
 

@@ -76,11 +76,12 @@ def run_length_bmp(side):
 
 
 def largest_pictures():
-    """Yield pictures at the limits, bytes: one pixel wide, and square, in what takes most memory."""
+    """Yield pictures at the limits, bytes: very narrow, and square, in what takes most memory."""
     most, side = reader.PIXELS, 8192
+    narrow = most // reader.SIDE, reader.SIDE
     half_transparent = (b"PLTE", bytes(range(256)) * 3), (b"tRNS", b"\x80" * 256)
-    yield png(1, most, 3, 8, *half_transparent)
-    yield png(2, most // 2, 6, 8)
+    yield png(narrow[0], narrow[1], 3, 8, *half_transparent)
+    yield png(narrow[0], narrow[1], 6, 8)
     yield png(1, most, 0, 16)
     yield run_length_bmp(5000)
     if "AVIF" in Image.SAVE or (Image.init() and "AVIF" in Image.SAVE):
@@ -91,8 +92,8 @@ def largest_pictures():
     yield png(side, side, 6, 16)
     yield png(side, side, 0, 16)
     for colour_type, bits in ((0, 8), (0, 1), (2, 8), (2, 16), (4, 8), (6, 8)):
-        yield png(1, most, colour_type, bits)
-    yield png(most, 1, 6, 8)
+        yield png(narrow[0], narrow[1], colour_type, bits)
+    yield png(narrow[1], narrow[0], 6, 8)
     yield saved("WEBP", "RGBA", (side, side // 2), method=0)
     yield saved("JPEG", "RGB", (side, side), progressive=True, subsampling=0)
     yield saved("JPEG", "CMYK", (13000, 13000))
