@@ -25,7 +25,7 @@ from support.console import Stopped, UserError, say, whole_number
 from support.gradients import faster_gradients
 from support.run_state import RunState, Saved, StopRequest
 from support.summaries import open_summaries, write_scalars
-from support.tf1 import fastest, tf  # TensorFlow, imported when first used
+from support.tf1 import fastest, kept_in_float32, tf  # TensorFlow, imported when first used
 
 
 # ---- Hyper-parameters ----
@@ -135,12 +135,6 @@ def network(images, recipe, training=False, step=0, precision="float32"):
         logits = tf.layers.dense(tf.cast(x, tf.float32), 10, name="output",
                                  kernel_initializer=initializer(4))
     return logits, [conv1, conv2, conv3]
-
-
-def kept_in_float32(getter, name, *more, dtype=None, **options):
-    """A custom getter: variables are float32, or small steps were lost (arXiv 1710.03740, 3.1)."""
-    variable = getter(name, *more, dtype=tf.float32, **options)
-    return variable if dtype in (None, tf.float32) else tf.cast(variable, dtype)
 
 
 def dropout(inputs, rate, training, seed):

@@ -166,3 +166,9 @@ def computes_bfloat16():
     except OSError:
         return False
     return sys.version_info >= (3, 8) and not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags)
+
+
+def kept_in_float32(getter, name, *more, dtype=None, **options):
+    """A custom getter: variables are float32, or small steps were lost (arXiv 1710.03740, 3.1)."""
+    variable = getter(name, *more, dtype=tf.float32, **options)
+    return variable if dtype in (None, tf.float32) else tf.cast(variable, dtype)
