@@ -19,6 +19,7 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from PIL import Image
 
 from support import checkpoint, console, fashion_drawings, idx, reports
 from support.console import Stopped, UserError, say, whole_number
@@ -46,13 +47,15 @@ class Recipe:
     label_smoothing: float = 0.1        # Szegedy et al., arXiv 1512.00567
     dropout_features: float = 0.4       # before the dense layer
     dropout_dense: float = 0.3          # before the output layer
+    warp: float = 0.0                   # strength of an affine map of most pictures; 0 is none
     erase_probability: float = 0.2      # random erasing, Zhong et al., arXiv 1708.04896
     erase_sides: tuple = (3, 12)        # pixels, smallest and largest
     precision: str = "bfloat16"         # of training, or "float32"; the weights are float32
 
 
 RECIPES = {"default": Recipe(),
-           "best": Recipe(epochs=60, filters=(64, 128, 256), erase_probability=0.5)}
+           "best": Recipe(epochs=60, filters=(64, 128, 256), warp=1.0, erase_probability=0.3,
+                          dropout_features=0.2, dropout_dense=0.1)}
 
 
 # ---- Data ----
@@ -80,6 +83,24 @@ def flip(images, seed, epoch):
     return np.where(((coin + epoch) % 2 == 1)[:, None, None], images[:, :, ::-1], images)
 
 
+def warp(images, strength, rng):
+    """Turn, stretch, slant and move 80 % of uint8 [N,28,28], in place, and return them.
+
+    Affine maps about the centre, bilinear (Simard et al., ICDAR 2003). Of strength 1 each amount
+    is uniform up to 6 degrees, 8 % of a stretch each way, a slant of 0.08, a pixel.
+    """
+    chosen = np.flatnonzero(rng.random_sample(len(images)) < 0.8)
+    most = strength * np.array([np.deg2rad(6), 0.08, 0.08, 0.08, 1, 1])
+    angle, wider, higher, slant, right, down = most[:, None] * rng.uniform(-1, 1, (6, len(chosen)))
+    across = np.cos(angle) / np.exp(wider), np.sin(angle) / np.exp(wider) + slant
+    along = -np.sin(angle) / np.exp(higher), np.cos(angle) / np.exp(higher)
+    maps = np.stack([*across, 14 - 14 * sum(across) + right, *along, 14 - 14 * sum(along) + down])
+    for number, coefficients in zip(chosen, maps.T.tolist()):
+        images[number] = Image.fromarray(images[number]).transform(
+            (28, 28), Image.AFFINE, coefficients, Image.BILINEAR)
+    return images
+
+
 def erase(images, probability, sides, rng):
     """Fill a random rectangle of uint8 [N,28,28] with a random grey, in place, and return them."""
     chosen = np.flatnonzero(rng.random_sample(len(images)) < probability)
@@ -96,6 +117,8 @@ def epoch_data(images, labels, recipe, epoch):
     rng = np.random.RandomState([recipe.seed, epoch])  # the same stream in every NumPy
     order = rng.permutation(len(images))
     shown = flip(images, recipe.seed, epoch)[order]
+    if recipe.warp:
+        shown = warp(shown, recipe.warp, rng)
     return erase(shown, recipe.erase_probability, recipe.erase_sides, rng), labels[order]
 
 

@@ -177,12 +177,13 @@ def test_only_doubtful_pictures_are_looked_at_again_moved_by_a_pixel(trained, mo
 
 
 # ---------------------------------------------------------------------------- training
-def test_an_epoch_depends_on_seed_and_number_alone():
+@pytest.mark.parametrize("warp", [0.0, 1.0])
+def test_an_epoch_depends_on_seed_and_number_alone(warp):
     images = np.random.RandomState(0).randint(0, 256, (300, 28, 28)).astype(np.uint8)
     labels = (np.arange(300) % 10).astype(np.uint8)
     before = images.copy()
     def shown(seed, epoch):
-        return ex02.epoch_data(images, labels, ex02.Recipe(seed=seed), epoch)
+        return ex02.epoch_data(images, labels, ex02.Recipe(seed=seed, warp=warp), epoch)
     first, _, again = shown(4, 7), shown(4, 8), shown(4, 7)
     assert all(np.array_equal(one, two) for one, two in zip(first, again))
     assert not np.array_equal(first[0], shown(5, 7)[0])
@@ -200,6 +201,42 @@ def test_this_share_of_the_pictures_loses_one_rectangle(probability):
         rows, columns = np.nonzero(erased[index] != images[index])
         rectangle = erased[index, rows.min():rows.max() + 1, columns.min():columns.max() + 1]
         assert max(rectangle.shape) <= 12 and len(np.unique(rectangle)) == 1
+
+
+def test_most_pictures_are_warped_and_none_much():
+    images = np.zeros((1000, 28, 28), np.uint8)
+    images[:, 8:20, 8:20] = 200
+    warped = ex02.warp(images.copy(), 1, np.random.RandomState(3))
+    changed = (warped != images).any(axis=(1, 2))
+    assert 740 < changed.sum() < 860
+    bright = warped[changed].astype(float)
+    area = bright.sum(axis=(1, 2)) / 200
+    assert 144 * 0.84 < area.min() < 130 and 158 < area.max() < 144 * 1.19  # e ** (2 * 0.08)
+    centre = (bright * np.arange(28)).sum(axis=(1, 2)) / bright.sum(axis=(1, 2))
+    assert 0.9 < np.abs(centre - 13.5).max() < 1.25  # a pixel, stretched and slanted
+    assert np.array_equal(ex02.warp(images.copy(), 0, np.random.RandomState(3)), images)
+
+
+class TheMost:
+    """Draws the greatest amount of one kind, and nothing of the others."""
+
+    def __init__(self, kind):
+        self.kind = kind
+
+    def random_sample(self, count):
+        return np.zeros(count)
+
+    def uniform(self, low, high, shape):
+        return np.where(np.arange(6)[:, None] == self.kind, high, np.zeros(shape))
+
+
+def test_pictures_are_turned_and_moved_as_far_as_it_says():
+    images = np.random.RandomState(0).randint(0, 256, (40, 28, 28)).astype(np.uint8)
+    turned = ex02.warp(images.copy(), 15, TheMost(0)).astype(int)  # by 90 degrees
+    np.testing.assert_allclose(turned, np.rot90(images, -1, (1, 2)), atol=1)
+    right, down = [ex02.warp(images.copy(), 2, TheMost(kind)) for kind in (4, 5)]
+    assert np.array_equal(right[:, :, :-2], images[:, :, 2:])
+    assert np.array_equal(down[:, :-2], images[:, 2:])
 
 
 def test_two_epochs_show_every_picture_both_ways():

@@ -17,7 +17,6 @@ import time
 import types
 
 import numpy as np
-from PIL import Image
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -38,24 +37,6 @@ def shift(images, pixels, rng):
     steps = np.arange(28)
     return padded[np.arange(len(images))[:, None, None], (rows[:, None] + steps)[:, :, None],
                   (columns[:, None] + steps)[:, None, :]]
-
-
-def warp(images, strength, rng):
-    """Turn, stretch, slant and move 80 % of uint8 [N,28,28], in place, and return them.
-
-    Affine maps about the centre, bilinear (Simard et al., ICDAR 2003). Of strength 1 each amount
-    is uniform up to 6 degrees, 8 % of a stretch each way, a slant of 0.08, a pixel.
-    """
-    chosen = np.flatnonzero(rng.random_sample(len(images)) < 0.8)
-    most = strength * np.array([np.deg2rad(6), 0.08, 0.08, 0.08, 1, 1])
-    angle, wider, higher, slant, right, down = most[:, None] * rng.uniform(-1, 1, (6, len(chosen)))
-    across = np.cos(angle) / np.exp(wider), np.sin(angle) / np.exp(wider) + slant
-    along = -np.sin(angle) / np.exp(higher), np.cos(angle) / np.exp(higher)
-    maps = np.stack([*across, 14 - 14 * sum(across) + right, *along, 14 - 14 * sum(along) + down])
-    for number, coefficients in zip(chosen, maps.T.tolist()):
-        images[number] = Image.fromarray(images[number]).transform(
-            (28, 28), Image.AFFINE, coefficients, Image.BILINEAR)
-    return images
 
 
 def mixup(images, targets, beta, rng):
@@ -89,8 +70,6 @@ def epoch_data(images, labels, recipe, options, epoch):
     rng = np.random.RandomState([recipe.seed, epoch, 7])
     if options.shift:
         images = shift(images, options.shift, rng)
-    if options.warp:
-        images = warp(images, options.warp, rng)
     if options.mixup:
         images, targets = mixup(images, targets, options.mixup, rng)
     if options.cutmix:
@@ -259,8 +238,6 @@ def parse(arguments):
     option("--mixup", metavar="BETA", type=console.number, help="mix pictures")
     option("--cutmix", metavar="BETA", type=console.number, help="put parts into others")
     option("--shift", metavar="PIXELS", type=console.whole_number(0, 27), help="move pictures")
-    option("--warp", metavar="STRENGTH", type=console.number,
-           help="turn, stretch, slant and move pictures: 1 is 6 degrees, 8 %%, a pixel")
     option("--average", action="store_true",
            help="keep the learning rate, and take the mean of all epochs' weights but the first's")
     option("--teachers", metavar="DIR", nargs="+", default=[], help="learn from their answers")
