@@ -45,7 +45,7 @@ def run(*arguments):
 def training(small_fashion, folder):
     """The arguments of a short training that writes into folder."""
     return ("--data-dir", small_fashion, "--checkpoint-dir", folder / "checkpoint", "--image-dir", folder / "images",
-            "--epochs", 6, "--seed", 3)
+            "--set", "warp=1", "--epochs", 6, "--seed", 3)
 
 
 def stop_after_epoch(epoch, how, arguments):
