@@ -117,7 +117,7 @@ def epoch_data(images, labels, recipe, epoch):
     rng = np.random.RandomState([recipe.seed, epoch])  # the same stream in every NumPy
     order = rng.permutation(len(images))
     shown = flip(images, recipe.seed, epoch)[order]
-    if recipe.warp:
+    if recipe.warp:  # without it the stream goes straight on to the rectangles
         shown = warp(shown, recipe.warp, rng)
     return erase(shown, recipe.erase_probability, recipe.erase_sides, rng), labels[order]
 
