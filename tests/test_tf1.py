@@ -3,6 +3,7 @@ import ast
 import glob
 import os
 import re
+import subprocess
 import sys
 import time
 
@@ -59,3 +60,19 @@ def test_help_is_there_at_once(program, no_tensorflow):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.lower().startswith(("usage: ", "utilisation : "))
     assert time.monotonic() - began < 2  # half a second where nothing else runs
+
+
+@pytest.mark.skipif(sys.version_info < (3, 8), reason="TensorFlow 1.15 is built without oneDNN")
+@pytest.mark.parametrize("chosen, used", [(None, True), ("0", False)])
+def test_onednn_is_used_unless_the_user_says_otherwise(chosen, used):
+    with open("/proc/cpuinfo") as stream:
+        used = used and "avx2" in stream.read()
+    environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    if chosen:
+        environment["TF_ENABLE_ONEDNN_OPTS"] = chosen
+    code = ("from support.tf1 import tf; tf.Graph; import os; "
+            "from tensorflow.python.framework.test_util import IsMklEnabled; "
+            "print(IsMklEnabled(), os.environ.get('TF_ENABLE_ONEDNN_OPTS'))")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment,
+                          stdout=subprocess.PIPE, universal_newlines=True)
+    assert done.stdout == "%s %s\n" % (used, chosen or ("1" if used else None))

@@ -23,7 +23,6 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import ex02_fashion_cnn as ex02  # noqa: E402, after the path
 from support import checkpoint, console  # noqa: E402
 from support.console import UserError, say  # noqa: E402
-from support.gradients import faster_gradients  # noqa: E402
 from support.tf1 import fastest, tf  # noqa: E402
 
 ANSWERS = "answers.npz"
@@ -85,9 +84,8 @@ def build(recipe, options, steps):
         labels = tf.placeholder(tf.float32, [None, 10])
         training = tf.placeholder_with_default(False, [])
         step = tf.train.get_or_create_global_step()
-        with faster_gradients(graph, None if options.plain_gradients else recipe.precision):
-            logits, _ = ex02.network(images, recipe, training, tf.cast(step, tf.int32),
-                                     recipe.precision)
+        logits, _ = ex02.network(images, recipe, training, tf.cast(step, tf.int32),
+                                 recipe.precision)
         weights = tf.global_variables("network")
         measure = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
 
@@ -243,7 +241,6 @@ def parse(arguments):
     option("--teachers", metavar="DIR", nargs="+", default=[], help="learn from their answers")
     option("--teachers-share", metavar="SHARE", type=console.number, default=0.8,
            help="of the targets (default: %(default)s)")
-    option("--plain-gradients", action="store_true", help="all gradients as TensorFlow has them")
     option("--data-dir", metavar="DIR", help="as in ex02_fashion_cnn.py")
     options = parser.parse_args(arguments)
     if bool(options.out) == bool(options.compare):
