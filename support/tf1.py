@@ -171,6 +171,7 @@ def computes_bfloat16():
     return sys.version_info >= (3, 8) and bool({"avx512_bf16", "amx_bf16"} & _processor_flags())
 
 
+@functools.lru_cache(maxsize=None)
 def _processor_flags():
     """Return what the processor has, in Linux' words; an empty set where nothing tells."""
     try:

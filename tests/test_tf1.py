@@ -3,7 +3,6 @@ import ast
 import glob
 import os
 import re
-import subprocess
 import sys
 import time
 
@@ -67,12 +66,9 @@ def test_help_is_there_at_once(program, no_tensorflow):
 def test_onednn_is_used_unless_the_user_says_otherwise(chosen, used):
     with open("/proc/cpuinfo") as stream:
         used = used and "avx2" in stream.read()
-    environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
-    if chosen:
-        environment["TF_ENABLE_ONEDNN_OPTS"] = chosen
+    setting = ["TF_ENABLE_ONEDNN_OPTS=" + chosen] if chosen else ["-u", "TF_ENABLE_ONEDNN_OPTS"]
     code = ("from support.tf1 import tf; tf.Graph; import os; "
             "from tensorflow.python.framework.test_util import IsMklEnabled; "
             "print(IsMklEnabled(), os.environ.get('TF_ENABLE_ONEDNN_OPTS'))")
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment,
-                          stdout=subprocess.PIPE, universal_newlines=True)
+    done = run("env", *setting, sys.executable, "-c", code)
     assert done.stdout == "%s %s\n" % (used, chosen or ("1" if used else None))
