@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from support import checkpoint, console, fashion_drawings, idx, reports
-from support.console import Stopped, UserError, say, whole_number
+from support.console import Interrupted, UserError, say, whole_number
 from support.run_state import RunState, Saved, StopRequest
 from support.summaries import open_summaries, write_scalars
 from support.tf1 import fastest, kept_in_float32, tf  # TensorFlow, imported when first used
@@ -216,7 +216,7 @@ def train(recipe, options, training_set, held_out):
     """Train, or go on training, and release the weights; with --validation only report.
 
     Each set is (images uint8 [N,28,28], labels uint8 [N]); held_out is looked at after each epoch
-    and decides nothing. Raises Stopped on Ctrl-C or SIGTERM, after the state was saved.
+    and decides nothing. Raises Interrupted on Ctrl-C or SIGTERM, after the state was saved.
     """
     state = None if options.validation else RunState(options.checkpoint_dir)
     images, labels = training_set
@@ -253,16 +253,16 @@ def train(recipe, options, training_set, held_out):
                     state.save(session, model.state_saver, Saved(step + 1, notes, {}), settings)
                     kept = time.monotonic()
                 if stopping:
-                    raise Stopped("Stopped after step %d%s." % (step + 1, state and (
-                        ", saved in %s: the same command, without --fresh, goes on from there"
+                    raise Interrupted("Interrupted after step %d%s." % (step + 1, state and (
+                        ", saved in %s: the same command, without --fresh, resumes from there"
                         % state.folder) or "; --validation saves nothing"))
             if state:
                 checkpoint.save(options.checkpoint_dir, session, model.saver, {".json": json.dumps(
                     {"settings": settings, "history": notes["history"]}, indent=1).encode()})
                 state.clear()
         if state and stop.requested:
-            raise Stopped("The training has finished, its weights are in %s; the pictures are not "
-                          "drawn." % options.checkpoint_dir)
+            raise Interrupted("The training has finished, its weights are in %s; the pictures are "
+                              "not drawn." % options.checkpoint_dir)
         if not state:
             report(probabilities(session, model, held_out[0]), held_out[1], "Validation")
 

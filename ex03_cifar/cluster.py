@@ -20,7 +20,7 @@ import time
 import numpy as np
 
 from ex03_cifar import whole_batch
-from support.console import (REPOSITORY, Stopped, UsageError, UserError, complain,
+from support.console import (REPOSITORY, Interrupted, UsageError, UserError, complain,
                              is_out_of_memory, reason, say)
 from support.peers import LOST, Connection, bound, free_addresses, restrict
 from support.run_state import Saved
@@ -324,7 +324,7 @@ class Team(Alone):
         Args:
             error: the exception that ends it, if any.
         """
-        if error is None or isinstance(error, Stopped):
+        if error is None or isinstance(error, Interrupted):
             if self.leads:
                 self._leaving.acquire()
                 self._tell({"code": 0})
@@ -488,7 +488,7 @@ def launched(run, arguments):
         run.launched = Launched(processes)
         yield
         run.launched.end()
-    except Stopped:
+    except Interrupted:
         run.launched.end()
         raise
     finally:

@@ -21,7 +21,7 @@ from ex03_cifar.network import whitening_kernel
 from ex03_cifar.recipes import epoch_sizes, epoch_steps, training_stages
 from ex03_cifar.views import cifar_views
 from support import checkpoint, console, figures
-from support.console import Stopped, UserError, say
+from support.console import Interrupted, UserError, say
 from support.run_state import RunState, Saved, StopRequest
 from support.summaries import open_summaries, write_scalars
 from support.tf1 import tf
@@ -46,7 +46,7 @@ def train(recipe, run):
         recipe: a `recipes.Recipe`.
         run: where it reads and writes, as `options.parse` returns it.
     Raises:
-        Stopped: on Ctrl-C or SIGTERM, after the state was saved.
+        Interrupted: on Ctrl-C or SIGTERM, after the state was saved.
         UserError: the data, the state or the weights cannot be read or written.
     """
     state = RunState(run.checkpoint_dir) if run.task == 0 else None
@@ -98,9 +98,9 @@ def fit(team, recipe, run, state, settings, images, labels, held_out):
                     state.save(session, model.state_saver, saved._replace(step=step + 1), settings)
                     kept = time.monotonic()
                 if stopping and not last:
-                    raise Stopped("Stopped after step %d, saved in %s: the same command, without "
-                                  "--fresh, goes on from there."
-                                  % (step + 1, state.folder if state else "task 0's folder"))
+                    raise Interrupted("Interrupted after step %d, saved in %s: the same command, "
+                                      "without --fresh, resumes from there."
+                                      % (step + 1, state.folder if state else "task 0's folder"))
             if state:
                 release(session, model, recipe, run.checkpoint_dir, held_out)
                 state.clear()

@@ -45,8 +45,8 @@ class MissingPackage(UserError):
             % (error, os.path.join(REPOSITORY, "requirements.txt")))
 
 
-class Stopped(UserError):
-    """The program was asked to stop and did; the message says what was kept."""
+class Interrupted(UserError):
+    """The program was interrupted (Ctrl-C, SIGTERM); the message says what was saved."""
 
     code = 130
 
@@ -62,8 +62,8 @@ def run(main):
     try:
         code = main() or 0
         sys.stdout.flush()
-    except Stopped as stop:
-        print(stop, file=sys.stderr)
+    except Interrupted as stop:
+        print(printable(stop), file=sys.stderr)
         code = stop.code
     except UserError as error:
         complain(error)
@@ -140,7 +140,22 @@ def sudden_interruption():
 def complain(sentence):
     """Print an error sentence on stderr."""
     with contextlib.suppress(OSError):
-        print("error: %s" % sentence, file=sys.stderr, flush=True)
+        print("error: %s" % printable(sentence), file=sys.stderr, flush=True)
+
+
+def decoded(text):
+    """Return a path, or a text with one in it, as UTF-8 can hold it; other bytes as `\\xNN`."""
+    try:
+        encoded = os.fsencode(text)
+    except UnicodeEncodeError:  # more than a path, in a locale that cannot write it
+        encoded = text.encode("utf-8", "backslashreplace")
+    return encoded.decode("utf-8", "backslashreplace")
+
+
+def printable(text):
+    """Return a text in one line, its control characters escaped (those of a path, say)."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode()
+                   for c in decoded(str(text)))
 
 
 def open_closed_streams():

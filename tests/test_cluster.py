@@ -229,7 +229,7 @@ def test_ctrl_c_on_any_task_stops_all_with_a_saved_state(small_data, tmp_path, h
         ended = cluster.end(20)
     step = int(states(str(tmp_path))[-1][5:])
     for code, text in ended.values():
-        assert code == 130 and "Stopped after step %d, saved in " % step in text
+        assert code == 130 and "Interrupted after step %d, saved in " % step in text
         assert_quiet(text)
 
 

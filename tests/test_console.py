@@ -20,7 +20,7 @@ def raises(error):
     (lambda: 1, 1, ""),
     (raises(console.UserError("No.")), 1, "error: No.\n"),
     (raises(console.UsageError("No.")), 2, "error: No.\n"),
-    (raises(console.Stopped("Saved.")), 130, "Saved.\n"),
+    (raises(console.Interrupted("Saved.")), 130, "Saved.\n"),
     (raises(KeyboardInterrupt()), 130, ""),
     (raises(BrokenPipeError()), 141, ""),
     (raises(FileNotFoundError(2, "No such file", "a")), 1, "error: a: No such file.\n")])

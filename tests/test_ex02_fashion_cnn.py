@@ -441,7 +441,7 @@ def test_ctrl_c_in_an_evaluation_beside_a_training_says_nothing_false(small_fash
             process.join(60)
         codes.append(process.exitcode)
         text = output.read_text()
-        assert "Traceback" not in text and "--fresh" not in text and "Stopped" not in text, text
+        assert "Traceback" not in text and "--fresh" not in text and "Interrupted" not in text, text
     assert codes[-1] == 0 and 130 in codes and set(codes) <= {0, 130, -signal.SIGINT}  # the last amid the import of TensorFlow
 
 
@@ -450,7 +450,7 @@ def test_ctrl_c_after_the_last_step_leaves_a_finished_run_and_says_so(small_fash
     code, stderr = stop_after_epoch(6, signal.SIGINT, training(small_fashion, tmp_path))
     assert "Traceback" not in stderr
     if code == 130 and "has finished" not in stderr:  # it was heard before the last step was saved
-        assert "goes on from there" in stderr
+        assert "resumes from there" in stderr
         code, _, stderr = run(*training(small_fashion, tmp_path))
     assert code in (0, 130) and contents(tmp_path) == contents(trained[0])
     assert os.listdir(str(tmp_path / "checkpoint" / "state")) == ["lock"]

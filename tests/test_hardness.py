@@ -339,7 +339,7 @@ def test_ctrl_c_after_the_last_epoch_says_what_happened(small_data, tmp_path):
             os.kill(process.pid, 2)
         process.join(60)
         text = output.read_text()
-        assert "Traceback" not in text and "Stopped" not in text
+        assert "Traceback" not in text and "Interrupted" not in text
         assert (process.exitcode, "Released" in text) in ((0, True), (130, False), (-2, False))
         seals.append((folder / "SHA256SUMS").read_text())
         assert os.listdir(str(folder / "state")) == ["lock"]

@@ -155,7 +155,7 @@ def test_ctrl_c_saves_in_the_middle_of_an_epoch_and_the_same_command_goes_on(
     code, lines = interrupt(command, signal.SIGINT)
     assert code == 130 and "Traceback" not in lines
     step = int(states(folder)[-1][5:])
-    assert step >= 20 and "Stopped after step %d, saved in %s" % (step, folder) in lines
+    assert step >= 20 and "Interrupted after step %d, saved in %s" % (step, folder) in lines
     code, lines = interrupt(command, signal.SIGTERM)
     assert code == 130 and "Going on from step %d " % step in lines
     assert int(states(folder)[-1][5:]) > step
