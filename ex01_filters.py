@@ -18,7 +18,6 @@ import numpy as np
 from PIL import Image
 
 from support import console
-from support.figures import save_png
 from support.picture import read_picture
 from support.tf1 import tf
 
@@ -108,6 +107,7 @@ def write_filters(path, folder):
     Raises:
         UserError: the picture cannot be read, or the results cannot be written.
     """
+    from figures.common import save_png
     outputs = [os.path.join(folder, "ex01_%s.png" % name)
                for name in ("horizontal", "vertical", "filters")]
     picture = read_source(path, outputs)
@@ -122,6 +122,7 @@ def write_filters(path, folder):
 
 def write_kernel(path, folder, kernel):
     """Write ex01_kernel.png, what one filter, float32 [side, side], makes of each colour."""
+    from figures.common import save_png
     output = os.path.join(folder, "ex01_kernel.png")
     picture = read_source(path, [output])
     channels = np.moveaxis(np.asarray(picture), -1, 0)

@@ -9,7 +9,6 @@ from ex03_cifar.calibration import calibration_error
 from ex03_cifar.classifier import RELEASE, Classifier
 from ex03_cifar.views import cifar_views
 from support import console
-from support.figures import draw_confusion
 from support.reports import accuracy, class_table, confusion_matrix
 
 
@@ -64,6 +63,7 @@ def main(arguments=None):
     # The first view is the image as it is.
     single = classifier.average(logits[::views.shape[1]], np.ones(len(images), int))
     print(report(probabilities, single, labels))
+    from figures.common import draw_confusion
     draw_confusion(confusion_matrix(labels, probabilities.argmax(axis=1)), dataset.CLASSES,
                    given.confusion)
     print("\ndrew %s" % given.confusion)

@@ -20,7 +20,7 @@ from ex03_cifar.graph import build
 from ex03_cifar.network import whitening_kernel
 from ex03_cifar.recipes import epoch_sizes, epoch_steps, training_stages
 from ex03_cifar.views import cifar_views
-from support import checkpoint, console, figures
+from support import checkpoint, console
 from support.console import Interrupted, UserError, say
 from support.run_state import RunState, Saved, StopRequest
 from support.summaries import open_summaries, write_scalars
@@ -220,9 +220,8 @@ def draw_history(history, recipe, path):
         return float(np.interp(share * ends[-1], ends, range(len(ends))))
     stages = [("%d×%d" % (stage.side, stage.side), epochs(begin), epochs(stage.until))
               for stage, begin in training_stages(recipe)]
-    figures.draw_curves(
-        history, path, [("accuracy", "training (augmented)"), ("validation", "validation (whole images)")],
-        stages, ("trained on the harder images only", sizes.count(sizes[0])))
+    from figures.ex03 import draw_training
+    draw_training(history, path, stages, sizes.count(sizes[0]))
 
 
 if __name__ == "__main__":

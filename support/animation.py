@@ -9,7 +9,7 @@ import struct
 import numpy as np
 from PIL import Image
 
-from support.figures import save_whole
+from figures.common import write_whole
 
 COLOURS = 63  # and one that stands for what has not changed
 UNCHANGED = COLOURS
@@ -39,7 +39,7 @@ def save_gif(frames, times, path):
         parts.append(b"\x2c" + struct.pack("<HHHHB", left, top, right - left, bottom - top, 0))
         parts.append(_compressed(pixels))
         before = frame
-    save_whole(path, lambda stream: stream.write(b"".join(parts) + b"\x3b"))
+    write_whole(path, lambda stream: stream.write(b"".join(parts) + b"\x3b"))
     print("Wrote %s" % path)
 
 

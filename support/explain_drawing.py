@@ -1,8 +1,7 @@
 """The picture of `./predict --explain`: a photograph, what decided, and the probabilities."""
 import numpy as np
 
-from support.figures import new_figure, save_figure
-from support.palette import ORANGE
+from figures.common import ORANGE, new_figure, save_figure
 
 
 def draw_explanation(picture, heat, probabilities, names, path):
@@ -18,7 +17,7 @@ def draw_explanation(picture, heat, probabilities, names, path):
     """
     best = np.argsort(-probabilities)[:5]
     width = min(9, max(2.5, 4 * picture.width / picture.height))  # inches, the pictures are 4 high
-    figure = new_figure(2 * width + 3.6, 4.5, constrained_layout=True)
+    figure = new_figure(4.5, 2 * width + 3.6, constrained_layout=True)
     left, middle, right = figure.subplots(1, 3, gridspec_kw={"width_ratios": [width, width, 3]})
     left.imshow(picture)
     left.set_title("L'image\n")

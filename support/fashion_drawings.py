@@ -4,9 +4,8 @@ import sys
 
 import numpy as np
 
-from support.figures import (draw_confusion, draw_curves, new_figure, save_figure,
-                             signed_colours)
-from support.palette import BLUE, ORANGE
+from figures.common import (BLUE, ORANGE, draw_confusion, draw_curves, new_figure, save_figure,
+                            signed_colours)
 from support.reports import confusion_matrix
 
 COLUMNS = 10
@@ -51,7 +50,7 @@ def draw_predictions(images, labels, probabilities, names, path):
     for _, chosen in blocks:
         heights += [0.22] + [1] * -(-len(chosen) // COLUMNS)
     height = 1.6 * sum(heights)  # inches
-    figure = new_figure(1.3 * COLUMNS, height)
+    figure = new_figure(height, 1.3 * COLUMNS)
     grid = figure.add_gridspec(len(heights), COLUMNS, height_ratios=heights, hspace=0.32,
                                wspace=0.15, left=0.02, right=0.98, bottom=0.3 / height,
                                top=1 - 0.05 / height)
@@ -82,7 +81,7 @@ def _draw_answer(axes, image, name, answer, confidence):
 
 def draw_feature_maps(image, name, maps, path, columns=12, rows=2):
     """Draw one picture uint8 [H,W] and the strongest of its feature maps, float [H,W,F] a layer."""
-    figure = new_figure(13, 7)
+    figure = new_figure(7, 13)
     parts = figure.add_gridspec(1, 2, width_ratios=[1, 5.2], wspace=0.03, left=0.01, right=0.99,
                                 bottom=0.01, top=0.95)
     axes = figure.add_subplot(parts[0])

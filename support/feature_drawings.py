@@ -1,7 +1,7 @@
 """The picture of the image parts that excite the units of a network, layer by layer."""
 import numpy as np
 
-from support.figures import new_figure, save_figure
+from figures.common import new_figure, save_figure
 
 COLUMNS = 3  # of layers
 GAP = 1.06   # the distance of two parts, in parts
@@ -17,7 +17,7 @@ def draw_exciting_parts(layers, path):
     """
     rows, columns = len(layers[0][2]), len(layers[0][2][0])
     high = -(-len(layers) // COLUMNS)
-    figure = new_figure(0.42 * COLUMNS * (columns + 1), 0.42 * high * (rows + 1.9))
+    figure = new_figure(0.42 * high * (rows + 1.9), 0.42 * COLUMNS * (columns + 1))
     for number, (name, seen, parts) in enumerate(layers):
         axes = figure.add_axes([(number % COLUMNS + 0.03) / COLUMNS,
                                 1 - (number // COLUMNS + 0.97) / high, 0.94 / COLUMNS, 0.82 / high])

@@ -2,8 +2,8 @@
 import numpy as np
 from PIL import Image, ImageDraw
 
-from support.palette import GREY, INK, LINE, shade
-from support.sheet import font
+from figures.common import GREY, INK, LINE
+from support.sheet import font, shade
 
 PANEL = 640  # the overview shows each picture in this many pixels square
 

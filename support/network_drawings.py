@@ -4,8 +4,7 @@ Letters are 27 pixels high in 1,200, so that they are 9 on a telephone's 400.
 """
 import numpy as np
 
-from support.figures import new_figure, save_figure, signed_colours
-from support.palette import ORANGE
+from figures.common import ORANGE, new_figure, save_figure, signed_colours
 
 LETTERS = 17.5  # points
 GRID = 4  # rows and columns of the feature maps that are shown of a layer
@@ -29,7 +28,7 @@ def draw_learnt_filters(by_hand, before, after, path):
         by_hand: a list of float [3,3].
         before, after: lists of float [K,K], as many.
     """
-    figure = new_figure(10.9, 5.4)
+    figure = new_figure(5.4, 10.9)
     columns = int(np.ceil(np.sqrt(len(before))))
     for left, width, title, arrays, across in (
             (0.01, 0.13, "By hand", by_hand, 1), (0.17, 0.4, "Before training", before, columns),
@@ -50,7 +49,7 @@ def draw_way(layers, names, path):
             pictures and maps, float [C] for a vector; the last is the probabilities of `names`.
     """
     across = -(-len(layers) // 2)
-    figure = new_figure(10.9, 6.6)
+    figure = new_figure(6.6, 10.9)
     for number, (kind, shape, values) in enumerate(layers):
         row, column = divmod(number, across)
         axes = figure.add_axes([(column + 0.03) / across, 0.505 * (1 - row) + 0.01,

@@ -8,10 +8,23 @@ import os
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from support.figures import matplotlib
-from support.palette import GREY, INK, LINE, shade
+from figures.common import GREY, INK, LINE, matplotlib
 
 SMOOTH = 2  # drawn this many times larger, then reduced
+# Diverging, pale enough to read numbers upon (RdBu by ColorBrewer): zero is PAPER.
+_ABOVE = (247, 247, 247), (253, 219, 199), (244, 165, 130)
+_BELOW = (247, 247, 247), (209, 229, 240), (146, 197, 222)
+
+
+def shade(value, full_scale):
+    """Return the (red, green, blue) of a number: orange above zero, blue below, deepest at full."""
+    stops = _ABOVE if value > 0 else _BELOW
+    place = 2 * min(1, abs(value) / full_scale)
+    stop = min(1, int(place))
+    return tuple(int(low + (high - low) * (place - stop) + 0.5)
+                 for low, high in zip(stops[stop], stops[stop + 1]))
+
+
 TEXT = 0.72  # cells, the smallest text: 9 pixels where a sheet 30 cells wide has 400
 
 

@@ -1,7 +1,7 @@
 """The steps of a convolutional network, explained: arrays in, a Pillow image out."""
 import numpy as np
 
-from support.palette import BLUE, GREY, ORANGE
+from figures.common import BLUE, GREY, ORANGE
 from support.sheet import Sheet, signed
 
 ONES = 3.2  # a scale on which 1 and -1 are pale

@@ -6,7 +6,7 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from support.palette import shade
+from support.sheet import shade
 from tools import draw_steps
 
 NAMES = "ex01_steps.png", "ex01_decision.png", "ex01_sliding.gif"

@@ -1,12 +1,13 @@
 """Pictures are written whole or not at all, and look the same for everybody."""
+import signal
 import sys
 
 import pytest
-from conftest import ROOT, run
+from conftest import ROOT, hear_interrupts, run
 from PIL import Image
 
 from support.console import UserError
-from support.figures import save_png, save_whole
+from figures.common import save_png, write_whole
 
 
 def test_what_fails_half_way_leaves_what_was_there(tmp_path):
@@ -18,14 +19,14 @@ def test_what_fails_half_way_leaves_what_was_there(tmp_path):
         raise OSError(28, "No space left on device")
 
     with pytest.raises(UserError, match="file cannot be written: No space left on device"):
-        save_whole(str(path), fail)
+        write_whole(str(path), fail)
     assert [found.name for found in tmp_path.iterdir()] == ["file"] and path.read_bytes() == b"old"
 
 
 def test_a_full_disk_leaves_no_unfinished_file(tmp_path):
-    code = ("import resource, sys; from support import console, figures; "
+    code = ("import resource, sys; from figures import common; from support import console; "
             "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); "
-            "console.run(lambda: figures.save_whole(sys.argv[1], lambda s: s.write(bytes(9999))))")
+            "console.run(lambda: common.write_whole(sys.argv[1], lambda s: s.write(bytes(9999))))")
     done = run(sys.executable, "-c", code, str(tmp_path / "file"))
     assert (done.returncode, done.stderr) == (
         1, "error: %s cannot be written: File too large.\n" % (tmp_path / "file"))
@@ -35,7 +36,7 @@ def test_a_full_disk_leaves_no_unfinished_file(tmp_path):
 def test_a_link_stays_a_link(tmp_path):
     (tmp_path / "target").write_bytes(b"old")
     (tmp_path / "link").symlink_to("target")
-    save_whole(str(tmp_path / "link"), lambda stream: stream.write(b"new"))
+    write_whole(str(tmp_path / "link"), lambda stream: stream.write(b"new"))
     assert (tmp_path / "link").is_symlink() and (tmp_path / "target").read_bytes() == b"new"
 
 
@@ -48,8 +49,8 @@ def test_a_png_keeps_its_pixels(tmp_path, capsys):
 
 
 def test_a_matplotlibrc_in_the_current_folder_is_not_obeyed(tmp_path):
-    code = ("from support import figures; figure = figures.new_figure(1, 1); "
-            "figure.text(0, 0, 'x'); figures.save_figure(figure, 'a.png')")
+    code = ("from figures import common; figure = common.new_figure(1, 1); "
+            "figure.text(0, 0, 'x'); common.save_figure(figure, 'a.png')")
     pictures = []
     for folder, text in (("plain", ""), ("odd", "text.usetex: True\nlines.linewidth: 9\n")):
         (tmp_path / folder).mkdir()
@@ -58,3 +59,27 @@ def test_a_matplotlibrc_in_the_current_folder_is_not_obeyed(tmp_path):
         assert (done.returncode, done.stderr) == (0, "")
         pictures.append((tmp_path / folder / "a.png").read_bytes())
     assert pictures[0] == pictures[1]
+
+
+STORM = """
+import os, sys, threading, time
+from figures.common import write_whole
+from support import console
+
+def storm():  # signals arrive at any moment, in whichever thread the system chooses
+    time.sleep(0.05 + int(sys.argv[3]) / 2000)
+    os.kill(os.getpid(), int(sys.argv[2]))
+
+threading.Thread(target=storm, daemon=True).start()
+threading.Thread(target=time.sleep, args=(9,), daemon=True).start()
+console.run(lambda: [write_whole(sys.argv[1], lambda s: s.write(bytes(9999))) for _ in range(10 ** 6)])
+"""
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+def test_an_interrupt_leaves_no_temporary_file_and_no_false_error(tmp_path, number, code):
+    for delay in range(12):
+        done = run(sys.executable, "-c", STORM, str(tmp_path / "file"), str(int(number)),
+                   str(delay), preexec_fn=hear_interrupts)
+        assert (done.returncode, done.stderr) == (code, "")
+        assert [found.name for found in tmp_path.iterdir()] == ["file"]

@@ -15,7 +15,7 @@ import numpy as np
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from support import console  # noqa: E402, after the path
-from support.figures import save_png  # noqa: E402
+from figures.common import save_png  # noqa: E402
 from support.tf1 import tf  # noqa: E402
 
 # Six pictures side by side. The weights are computed from the first two.

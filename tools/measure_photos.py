@@ -18,7 +18,7 @@ from ex03_cifar.calibration import calibration_error  # noqa: E402, after the pa
 from ex03_cifar.classifier import RELEASE, Classifier  # noqa: E402
 from ex03_cifar.views import picture_views, squashed  # noqa: E402
 from support import console  # noqa: E402
-from support.figures import save_whole  # noqa: E402
+from figures.common import write_whole  # noqa: E402
 from support.picture import read_picture  # noqa: E402
 from support.reports import confusion_matrix  # noqa: E402
 
@@ -116,7 +116,7 @@ def main():
                      "is %s %.0f %%" % (NAMES[labels[place]], 100 * by_views[place, labels[place]]))
                     for place in wrong]
         drawn = sheet([pictures[place] for place in wrong], captions)
-        save_whole(given.wrong, lambda stream: drawn.save(stream, "PNG"))
+        write_whole(given.wrong, lambda stream: drawn.save(stream, "PNG"))
         print("\ndrew %d mistakes in %s" % (len(wrong), given.wrong))
 
 
