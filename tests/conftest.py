@@ -1,19 +1,11 @@
-"""What the tests share: where things are, a small data set, a small network, a TensorFlow that fails."""
-import functools
-import gzip
+"""How pytest runs these tests, and what they share: small data sets, weights, a TensorFlow that fails."""
 import os
-import signal
 import subprocess
-import sys
 
 import numpy as np
 import pytest
+from helpers import generated_images, release, write_batch, write_idx
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, ROOT)
-
-RECORDS = 10000  # in each file of CIFAR-10's binary version
-FULL = bool(os.environ.get("CI_FULL"))  # whether to take the time for all test images
 LONG = ("test_train.py", "test_train_kills.py", "test_attacks.py", "test_predict.py",
         "test_ex02_fashion_cnn.py", "test_cluster.py", "test_hardness.py", "test_ex01_filters.py")  # files, the longest first
 
@@ -30,38 +22,6 @@ def pytest_collection_modifyitems(items):
                if item.fspath.basename in LONG else len(LONG))
 
 
-def run(*command, **options):
-    """Run a command from the repository's root; return the finished process with its text."""
-    environment = dict(os.environ, **options.pop("env", {}))
-    return subprocess.run(command, cwd=options.pop("cwd", ROOT), env=environment,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          universal_newlines=True, timeout=options.pop("timeout", 300), **options)
-
-
-def hear_interrupts():
-    """A shell's background job, which these tests may be part of, ignores Ctrl-C, and so do its children."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def write_batch(path, images, labels):
-    """Write a file of 10,000 records: these first, black images of class 0 after them."""
-    planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).reshape(len(images), -1)
-    np.concatenate([labels[:, None].astype(np.uint8), planes], axis=1).tofile(path)
-    with open(path, "ab") as stream:
-        stream.truncate(RECORDS * 3073)
-
-
-def generated_images(count, seed):
-    """Return `count` images of ten classes, each a colour and a height of a square, in noise."""
-    rng = np.random.RandomState(seed)
-    labels = rng.randint(0, 10, count)
-    images = rng.randint(0, 120, (count, 32, 32, 3))
-    for image, label in zip(images, labels):
-        row, column = 4 + 5 * (label // 3), rng.randint(4, 18)
-        image[row:row + 5, column:column + 7, label % 3] += 120
-    return images.astype(np.uint8), labels.astype(np.int32)
-
-
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory):
     """A folder in CIFAR-10's binary layout whose first 500 training and test images mean something."""
@@ -71,55 +31,6 @@ def small_data(tmp_path_factory):
     for number in range(2, 6):
         write_batch(str(folder / ("data_batch_%d.bin" % number)), *generated_images(1, seed=3))
     return str(folder)
-
-
-def release(folder, seed=0, widths=(8, 16, 16), convolutions=2):
-    """Release an untrained network, which answers as formally as any."""
-    from support import checkpoint
-    session, saver, meta = untrained(seed, widths, convolutions)
-    checkpoint.save(folder, session, saver, {".meta": meta})
-
-
-@functools.lru_cache(maxsize=None)
-def untrained(seed, widths, convolutions):
-    """Return (session, saver, graph that answers) of a network with random weights."""
-    from ex03_cifar.classifier import inference_graph, temperature_variable
-    from ex03_cifar.network import network
-    from support.tf1 import tf
-    with tf.Graph().as_default() as graph:
-        tf.set_random_seed(seed)
-        kernel = np.random.RandomState(seed).randn(2, 2, 3, 24).astype(np.float32)
-        network(tf.placeholder(tf.uint8, [None, 32, 32, 3]), widths, convolutions, training=False,
-                first_kernel=kernel)
-        temperature_variable()
-        session = tf.Session(graph=graph)
-        session.run(tf.global_variables_initializer())
-        return session, tf.train.Saver(max_to_keep=None), inference_graph(widths, convolutions)
-
-
-@pytest.fixture(scope="session")
-def no_tensorflow(tmp_path_factory):
-    """Changes to the environment that put a TensorFlow that fails before the real one."""
-    folder = tmp_path_factory.mktemp("stand-in") / "tensorflow"
-    folder.mkdir()
-    (folder / "__init__.py").write_text("raise SystemExit('TensorFlow was imported')")
-    return {"PYTHONPATH": str(folder.parent)}
-
-
-@pytest.fixture(scope="session")
-def real_data():
-    """The folder of the real CIFAR-10, in the Keras home; tests that need it say so without it."""
-    from ex03_cifar import dataset
-    if not os.path.isdir(dataset.default_folder()):
-        pytest.skip("the real CIFAR-10 is not in %s" % dataset.default_folder())
-    return dataset.default_folder()
-
-
-def write_idx(path, array):
-    """Write an array of uint8 as one of Fashion-MNIST's files."""
-    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
-    with gzip.open(str(path), "wb") as file:
-        file.write(header + array.tobytes())
 
 
 @pytest.fixture(scope="session")
@@ -135,3 +46,47 @@ def small_fashion(tmp_path_factory):
         write_idx(folder / (name + "-images-idx3-ubyte.gz"), images)
         write_idx(folder / (name + "-labels-idx1-ubyte.gz"), labels)
     return folder
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder of the real CIFAR-10, in the Keras home; tests that need it say so without it."""
+    from ex03_cifar import dataset
+    if not os.path.isdir(dataset.default_folder()):
+        pytest.skip("the real CIFAR-10 is not in %s" % dataset.default_folder())
+    return dataset.default_folder()
+
+
+@pytest.fixture(scope="session")
+def no_tensorflow(tmp_path_factory):
+    """Changes to the environment that put a TensorFlow that fails before the real one."""
+    folder = tmp_path_factory.mktemp("stand-in") / "tensorflow"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("raise SystemExit('TensorFlow was imported')")
+    return {"PYTHONPATH": str(folder.parent)}
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory):
+    """A folder with the release of an untrained network."""
+    folder = str(tmp_path_factory.mktemp("weights"))
+    release(folder, seed=0)
+    return folder
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """Return a function that makes a small disk of so many kB, where root may."""
+    mounted = []
+
+    def make(size):
+        folder = str(tmp_path / "disk")
+        os.mkdir(folder)
+        if subprocess.call(["mount", "-t", "tmpfs", "-o", "size=%dk" % size, "tmpfs", folder],
+                           stderr=subprocess.DEVNULL):
+            pytest.skip("a small disk can be mounted by root only")
+        mounted.append(folder)
+        return folder
+    yield make
+    for folder in mounted:
+        subprocess.call(["umount", folder])

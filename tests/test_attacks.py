@@ -8,88 +8,26 @@ import os
 import random
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import time
-import zlib
 
 import numpy as np
 import pytest
-from conftest import FULL, ROOT, hear_interrupts, release
-from forked import run, start
+from helpers import (EVALUATE, FULL, PREDICT, ROOT, SAMPLE, TRAIN, png, predict, run, run_command,
+                     small_run, start, start_command)
 from PIL import Image
 
 from support import picture as reader
 from support.picture import PictureError, read_picture
 from ex03_cifar.views import picture_views
 
-PREDICT = os.path.join(ROOT, "predict")
-SAMPLE = os.path.join(ROOT, "images", "avion.jpg")
-TRAIN = "ex03_cifar.train"
 PICTURES = 300 if FULL else 60
 MOMENTS = 50 if FULL else 4
 MEMORY = 1200  # MB
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    """A folder with the release of an untrained network."""
-    folder = str(tmp_path_factory.mktemp("weights"))
-    release(folder, seed=0)
-    return folder
-
-
-@pytest.fixture
-def disk(tmp_path):
-    """Return a function that makes a small disk of so many kB, where root may."""
-    mounted = []
-
-    def make(size):
-        folder = str(tmp_path / "disk")
-        os.mkdir(folder)
-        if subprocess.call(["mount", "-t", "tmpfs", "-o", "size=%dk" % size, "tmpfs", folder],
-                           stderr=subprocess.DEVNULL):
-            pytest.skip("a small disk can be mounted by root only")
-        mounted.append(folder)
-        return folder
-    yield make
-    for folder in mounted:
-        subprocess.call(["umount", folder])
-
-
-def predict(*arguments, **options):
-    """Run ./predict; return (exit code, stdout, stderr)."""
-    options.setdefault("stdin", subprocess.DEVNULL)
-    done = subprocess.run([sys.executable, PREDICT] + list(arguments), stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, timeout=300, **options)
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
-
-
-def small_run(data, folder, **more):
-    """Return the command line of a training of 8 steps."""
-    given = dict({"data-dir": data, "checkpoint-dir": folder, "images": 500, "validation": 100,
-                  "batch-size": 100, "epochs": 3, "save-every": 0, "precision": "float32"}, **more)
-    return ["--widths", "8", "16", "16"] + [
-        word for name, value in given.items() for word in ("--" + name, str(value))]
-
-
 # ---- Pictures ----
-
-def png(width, height, colour_type, channels, whole=True):
-    """A PNG of grey rows; without `whole` its data ends early."""
-    def chunk(name, content):
-        return (struct.pack(">I", len(content)) + name + content
-                + struct.pack(">I", zlib.crc32(name + content)))
-    row = b"\0" + b"\x80" * (width * channels)
-    packer, parts = zlib.compressobj(1), []
-    for start_row in range(0, height if whole else 1, max(1, (1 << 20) // len(row))):
-        count = min(max(1, (1 << 20) // len(row)), height - start_row)
-        parts.append(packer.compress(row * count))
-    header = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
-            + chunk(b"IDAT", b"".join(parts) + packer.flush()) + chunk(b"IEND", b""))
-
 
 def hard_pictures(count, rng):
     """Yield `count` picture files, bytes: any size up to the limits and beyond, mode and format."""
@@ -101,12 +39,12 @@ def hard_pictures(count, rng):
         width = max(1, int(largest ** rng.uniform(0, 1)))
         height = max(1, int(largest / width))
         if number % 12 == 5:  # more than may be, and nothing behind it
-            yield png(rng.randint(9000, 30000), 9000, 2, 3, whole=False)
+            yield png(rng.randint(9000, 30000), 9000, 2, rows=[])
             continue
         if number % 3 == 0:  # large ones by hand, which Pillow would take long to write
             colour_type, channels = [(0, 1), (2, 3), (6, 4)][rng.randint(3)]
-            yield png(width, height, colour_type, channels,
-                      whole=width * height <= reader.PIXELS and channels * largest < 2e8)
+            whole = width * height <= reader.PIXELS and channels * largest < 2e8
+            yield png(width, height, colour_type, rows=None if whole else [])
             continue
         kind, mode = kinds[rng.randint(len(kinds))]
         side = 16383 if kind == "WEBP" else 65500
@@ -140,7 +78,7 @@ def test_any_picture_is_answered_or_refused_in_bounded_memory(weights, tmp_path)
         with open(paths[-1], "wb") as stream:
             stream.write(content)
     strips = [str(tmp_path / ("strip%d" % number)) for number in range(PICTURES // 2)]
-    (tmp_path / "strip0").write_bytes(png(22000, 190, 2, 3))
+    (tmp_path / "strip0").write_bytes(png(22000, 190, 2))
     for strip in strips[1:]:
         os.symlink(strips[0], strip)
     output = tmp_path / "answers"
@@ -188,10 +126,9 @@ def test_an_error_while_views_are_made_is_that_pictures_own(weights, tmp_path):
                "runpy.run_path(%r, run_name='__main__')\n" % (ROOT, PREDICT))
     other = str(tmp_path / "other.png")
     Image.new("RGB", (50, 40)).save(other)
-    done = subprocess.run([sys.executable, "-c", program, "--checkpoint-dir", weights, SAMPLE, other],
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert done.returncode == 1 and done.stdout.decode().startswith(other + ": Prédiction: ")
-    assert done.stderr.decode() == "Erreur: %s est une image trop grande.\n" % SAMPLE
+    done = run_command(sys.executable, "-c", program, "--checkpoint-dir", weights, SAMPLE, other)
+    assert done.returncode == 1 and done.stdout.startswith(other + ": Prédiction: ")
+    assert done.stderr == "Erreur: %s est une image trop grande.\n" % SAMPLE
 
 
 # ---- Streams, disks, limits, surroundings ----
@@ -199,9 +136,9 @@ def test_an_error_while_views_are_made_is_that_pictures_own(weights, tmp_path):
 @pytest.mark.parametrize("closed", ["2>&-", "0<&-", "0<&- 2>&-", "1>&-", "0<&- 1>&- 2>&-"])
 def test_predict_answers_with_closed_streams(weights, closed):
     command = "exec %s %s --checkpoint-dir %s %s %s" % (sys.executable, PREDICT, weights, SAMPLE, closed)
-    done = subprocess.run(["bash", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert done.returncode == 0 and done.stderr == b""
-    assert done.stdout.decode().startswith("" if "1>" in closed else "Prédiction: ")
+    done = run_command("bash", "-c", command)
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout.startswith("" if "1>" in closed else "Prédiction: ")
 
 
 @pytest.mark.parametrize("closed", ["2>&-", "0<&- 1>&- 2>&-"])
@@ -211,9 +148,8 @@ def test_training_and_evaluation_run_with_closed_streams(small_data, tmp_path, c
                                   "--checkpoint-dir", str(tmp_path), "--data-dir", small_data,
                                   "--confusion", str(tmp_path / "c.png"), "--images", "50"])):
         command = "exec %s -m %s %s %s" % (sys.executable, module, " ".join(arguments), closed)
-        done = subprocess.run(["bash", "-c", command], cwd=ROOT, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE)
-        assert done.returncode == 0 and done.stderr == b"", module
+        done = run_command("bash", "-c", command)
+        assert done.returncode == 0 and done.stderr == "", module
     assert (tmp_path / "SHA256SUMS").exists() and (tmp_path / "c.png").exists()
 
 
@@ -234,32 +170,23 @@ def test_a_full_disk_is_named_without_tensorflows_report(small_data, tmp_path, d
     assert not [name for name in left if "unfinished" in name or "tempstate" in name], left
 
 
-def limited(limit, program):
-    return subprocess.run(["bash", "-c", "ulimit %s; exec %s" % (limit, program)], cwd=ROOT,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
-
-
 @pytest.mark.parametrize("kilobytes", [1500000, 1800000])
 def test_too_little_memory_is_a_sentence(weights, kilobytes):
-    done = limited("-v %d" % kilobytes, "%s %s --checkpoint-dir %s %s" % (
-        sys.executable, PREDICT, weights, SAMPLE))
-    assert (done.returncode, done.stdout) == (1, b"")
-    assert done.stderr.decode().startswith("Erreur: TensorFlow ne peut pas démarrer ici")
-    done = limited("-v %d" % kilobytes, "%s -m ex03_cifar.evaluate" % sys.executable)
-    assert done.returncode == 1 and done.stderr.startswith(b"error: TensorFlow needs 2.0 GB")
+    limits = {"AS": kilobytes * 1024}
+    code, out, err = predict("--checkpoint-dir", weights, SAMPLE, limits=limits)
+    assert (code, out) == (1, "") and err.startswith("Erreur: TensorFlow ne peut pas démarrer ici")
+    done = run_command(sys.executable, "-m", EVALUATE, limits=limits)
+    assert done.returncode == 1 and done.stderr.startswith("error: TensorFlow needs 2.0 GB")
 
 
 def test_too_few_files_at_a_time_are_not_a_damaged_picture(weights):
     for files in (6, 8, 31):
-        done = limited("-n %d" % files, "%s %s --checkpoint-dir %s %s" % (
-            sys.executable, PREDICT, weights, SAMPLE))
-        assert (done.returncode, done.stdout) == (1, b"")
-        assert done.stderr.decode() == (
+        code, out, err = predict("--checkpoint-dir", weights, SAMPLE, limits={"NOFILE": files})
+        assert (code, out) == (1, "") and err == (
             "Erreur: il faut pouvoir ouvrir 32 fichiers à la fois, et ulimit -n n'en permet que %d.\n"
             % files)
-    done = limited("-n 32", "%s %s --checkpoint-dir %s %s" % (
-        sys.executable, PREDICT, weights, " ".join([SAMPLE] * 70)))
-    assert (done.returncode, done.stderr, len(done.stdout.splitlines())) == (0, b"", 70)
+    code, out, err = predict("--checkpoint-dir", weights, *[SAMPLE] * 70, limits={"NOFILE": 32})
+    assert (code, err, len(out.splitlines())) == (0, "", 70)
 
 
 @pytest.mark.parametrize("changes", [
@@ -269,7 +196,7 @@ def test_too_few_files_at_a_time_are_not_a_damaged_picture(weights):
 def test_no_variable_of_the_environment_changes_the_answer(weights, tmp_path, changes):
     output = str(tmp_path / "why.png")
     code, out, err = predict("--checkpoint-dir", weights, "--explain", output, SAMPLE,
-                             env=dict(os.environ, **changes))
+                             env=changes)
     assert (code, err) == (0, "") and out.startswith("Prédiction: ") and os.path.exists(output)
 
 
@@ -342,13 +269,11 @@ def test_predict_stopped_at_random_moments_leaves_nothing_half_written(weights, 
     rng = random.Random(0)
     output = str(tmp_path / "why.png")
     for _ in range(max(3, MOMENTS // 5)):
-        process = subprocess.Popen(
-            [sys.executable, PREDICT, "--checkpoint-dir", weights, "--explain", output, SAMPLE],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=hear_interrupts)
+        process = start_command(sys.executable, PREDICT, "--checkpoint-dir", weights, "--explain", output, SAMPLE)
         time.sleep(rng.uniform(0.3, 4))
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
-        assert process.returncode in (0, 130) and err == b""
+        assert process.returncode in (0, 130) and err == ""
         assert set(os.listdir(str(tmp_path))) <= {"why.png"}
         if os.path.exists(output):
             with Image.open(output) as drawn:
@@ -389,8 +314,7 @@ def test_another_number_of_cores_is_told(small_data, tmp_path):
     folder, output = str(tmp_path / "run"), tmp_path / "out"
     options = small_run(small_data, folder, **{"epochs": 20, "save-every": 600})
     command = [sys.executable, "-m", TRAIN] + options
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               universal_newlines=True, preexec_fn=hear_interrupts)
+    process = start_command(*command)
     for line in process.stdout:
         if line.startswith("epoch"):
             process.send_signal(signal.SIGINT)
@@ -399,8 +323,6 @@ def test_another_number_of_cores_is_told(small_data, tmp_path):
     cores = os.sched_getaffinity(0)
     if len(cores) == 1:
         pytest.skip("there is one core only")
-    done = subprocess.run(command, cwd=ROOT,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
-                          preexec_fn=lambda: os.sched_setaffinity(0, {min(cores)}))
+    done = run_command(*command, preexec_fn=lambda: os.sched_setaffinity(0, {min(cores)}))
     assert done.returncode == 0
     assert "going on on 1: the same to rounding, not bit for bit" in done.stdout

@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from forked import start
+from helpers import start
 
 from ex03_cifar import benchmark
 from ex03_cifar.network import flops

@@ -13,7 +13,7 @@ import sys
 import time
 
 import pytest
-from conftest import ROOT, run
+from helpers import ROOT, run_command
 
 OTHER = os.environ.get("OTHER_PYTHON")
 PHOTOS = os.path.join(os.path.dirname(ROOT), "shared", "photos")
@@ -23,21 +23,21 @@ pytestmark = pytest.mark.skipif(not OTHER, reason="$OTHER_PYTHON names no second
 
 def both(*command, **options):
     """Run a command of the repository with either Python; return what each printed."""
-    done = [run(python, *command, **options) for python in (sys.executable, OTHER)]
+    done = [run_command(python, *command, **options) for python in (sys.executable, OTHER)]
     for process in done:
         assert process.returncode == 0, process.stderr
     return [process.stdout for process in done]
 
 
 def test_they_are_two_generations():
-    versions = [run(python, "-c", "import tensorflow as tf; print(tf.__version__)").stdout[:2]
+    versions = [run_command(python, "-c", "import tensorflow as tf; print(tf.__version__)").stdout[:2]
                 for python in (sys.executable, OTHER)]
     assert sorted(versions) == ["1.", "2."]
 
 
 def test_the_filtered_images_are_identical(tmp_path):
     for number, python in enumerate((sys.executable, OTHER)):
-        done = run(python, "ex01_filters.py", "--output-dir", str(tmp_path / str(number)))
+        done = run_command(python, "ex01_filters.py", "--output-dir", str(tmp_path / str(number)))
         assert done.returncode == 0, done.stderr
     for name in ("ex01_horizontal.png", "ex01_vertical.png"):
         first, second = [(tmp_path / number / name).read_bytes() for number in "01"]
@@ -83,7 +83,7 @@ def test_training_goes_on_from_the_same_state_with_the_same_losses(small_data, t
     for number, python in enumerate((sys.executable, OTHER)):
         folder = str(tmp_path / str(number))
         shutil.copytree(begun, folder)
-        done = run(python, "-m", "ex03_cifar.train", "--checkpoint-dir", folder, *options)
+        done = run_command(python, "-m", "ex03_cifar.train", "--checkpoint-dir", folder, *options)
         assert done.returncode == 0 and "Going on from step" in done.stdout, done.stderr
         losses.append([float(loss) for loss in
                        re.findall(r"training loss ([\d.]+)", done.stdout)])

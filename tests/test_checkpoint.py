@@ -8,8 +8,7 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import ROOT, release, run as run_command
-from forked import run
+from helpers import ROOT, release, run, run_command
 
 from ex03_cifar.classifier import Classifier
 from support import checkpoint

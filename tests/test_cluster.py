@@ -13,11 +13,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import FULL
-from conftest import run as run_command
-from forked import start
-from test_train import (TRAIN, assert_same_bits, block, options, remembered, state, states,
-                        unblock, variables)
+from helpers import (FULL, TRAIN, assert_same_bits, block, remembered, run_command, small_run, start, state,
+                     states, unblock, variables)
 
 from ex03_cifar import options as command_line
 from ex03_cifar import whole_batch
@@ -89,7 +86,7 @@ def undisturbed(small_data, tmp_path_factory):
     """The folder of a run of two processes, what they printed, and its seconds."""
     folder = str(tmp_path_factory.mktemp("undisturbed"))
     began = time.time()
-    texts = train(folder, options(small_data, folder))
+    texts = train(folder, small_run(small_data, folder))
     return folder, texts, time.time() - began
 
 
@@ -98,7 +95,7 @@ def unreleased(small_data, tmp_path_factory):
     """The folder of the same run, all of it done but for the release, and how each task ended."""
     folder = str(tmp_path_factory.mktemp("unreleased"))
     block(folder)
-    with Cluster(folder, options(small_data, folder)) as cluster:
+    with Cluster(folder, small_run(small_data, folder)) as cluster:
         ended = cluster.end()
     unblock(folder)
     return folder, ended
@@ -110,7 +107,7 @@ def test_16_steps_have_the_losses_of_one_process(small_data, tmp_path, count):
     losses = []
     for processes in 1, count:
         folder = str(tmp_path / str(processes))
-        arguments = options(small_data, folder, validation=0, batch_size=500, epochs=16,
+        arguments = small_run(small_data, folder, validation=0, batch_size=500, epochs=16,
                             save_every=600) + ["--set", "selection=(1,0.5,0.1)"]
         block(folder)  # the last state then stays, with all digits
         with Cluster(folder, arguments, processes) if processes > 1 else Alone(
@@ -173,7 +170,7 @@ class Alone(Cluster):
 def test_two_runs_end_in_the_same_bits_and_tell_the_same(small_data, undisturbed, tmp_path):
     reference, texts, _ = undisturbed
     folder = str(tmp_path / "again")
-    again = train(folder, options(small_data, folder))
+    again = train(folder, small_run(small_data, folder))
     for name in os.listdir(reference):
         if name.startswith(("weights", "SHA256SUMS")):
             with open(os.path.join(reference, name), "rb") as first:
@@ -194,7 +191,7 @@ def test_a_cluster_killed_at_random_moments_ends_in_the_same_bits(
     killed, wanted = [], (0, 0, 0, 1, 1, 1) if FULL else (0, 1)
     while len(killed) < len(wanted):
         victim = wanted[len(killed)]
-        with Cluster(folder, options(small_data, folder)) as cluster:
+        with Cluster(folder, small_run(small_data, folder)) as cluster:
             cluster.wait_for("Training on", 0)
             time.sleep(rng.uniform(0, 0.5) * seconds)
             cluster.processes[victim].kill()
@@ -210,19 +207,19 @@ def test_a_cluster_killed_at_random_moments_ends_in_the_same_bits(
         assert_quiet(text)
         killed.append(victim)
     block(folder)
-    with Cluster(folder, options(small_data, folder)) as cluster:
+    with Cluster(folder, small_run(small_data, folder)) as cluster:
         cluster.end()
     for content in variables, remembered:
         assert_same_bits(content(state(folder, 8)), content(state(unreleased[0], 8)))
     unblock(folder)
-    train(folder, options(small_data, folder))
+    train(folder, small_run(small_data, folder))
     assert states(folder) == []
     assert_same_bits(variables(folder), variables(reference))
 
 
 @pytest.mark.parametrize("heard", (0, 1))
 def test_ctrl_c_on_any_task_stops_all_with_a_saved_state(small_data, tmp_path, heard):
-    arguments = options(small_data, str(tmp_path), epochs=500, save_every=600)
+    arguments = small_run(small_data, str(tmp_path), epochs=500, save_every=600)
     with Cluster(str(tmp_path), arguments) as cluster:
         cluster.wait_for("epoch  2")
         os.kill(cluster.processes[heard].pid, signal.SIGINT)
@@ -244,14 +241,14 @@ def test_what_task_0_cannot_do_ends_the_others(unreleased):
 def test_one_process_goes_on_with_the_state_of_two_and_says_what_that_means(
         small_data, unreleased, tmp_path):
     folder = shutil.copytree(unreleased[0], str(tmp_path / "copy"))
-    with Alone(folder, options(small_data, folder)) as alone:
+    with Alone(folder, small_run(small_data, folder)) as alone:
         (code, text), = alone.end().values()
     assert code == 0 and "Going on from step 8 " in text
     assert "Saved with processes: 2, now 1: the same to rounding, not bit for bit." in text
 
 
 def test_other_options_are_refused_and_named(small_data, tmp_path):
-    with Cluster(str(tmp_path), options(small_data, str(tmp_path)),
+    with Cluster(str(tmp_path), small_run(small_data, str(tmp_path)),
                  task1=["--seed", "7", "--learning-rate", "0.2"]) as cluster:
         ended = cluster.end(20)
     for code, text in ended.values():
@@ -267,7 +264,7 @@ def test_other_data_are_refused(small_data, tmp_path):
     with open(os.path.join(data, "data_batch_1.bin"), "r+b") as stream:
         stream.seek(100)
         stream.write(b"\xff")
-    with Cluster(str(tmp_path), options(small_data, str(tmp_path)),
+    with Cluster(str(tmp_path), small_run(small_data, str(tmp_path)),
                  task1=["--data-dir", data]) as cluster:
         ended = cluster.end(20)
     for code, text in ended.values():
@@ -277,7 +274,7 @@ def test_other_data_are_refused(small_data, tmp_path):
 
 @pytest.mark.parametrize("there", (0, 1))
 def test_who_waits_says_for_whom_and_gives_up(small_data, tmp_path, there):
-    arguments = options(small_data, str(tmp_path)) + ["--cluster-timeout", "1"]
+    arguments = small_run(small_data, str(tmp_path)) + ["--cluster-timeout", "1"]
     with Cluster(str(tmp_path), arguments, tasks=[there]) as cluster:
         (code, text), = cluster.end(20).values()
     other = "task %d (%s)" % (1 - there, cluster.addresses[1 - there])
@@ -287,7 +284,7 @@ def test_who_waits_says_for_whom_and_gives_up(small_data, tmp_path, there):
 
 
 def test_an_address_of_another_machine_is_refused_at_once(small_data, tmp_path):
-    with Alone(str(tmp_path), options(small_data, str(tmp_path)) + [
+    with Alone(str(tmp_path), small_run(small_data, str(tmp_path)) + [
             "--cluster", "192.0.2.200:2222,127.0.0.1:2223", "--task", "0"]) as cluster:
         (code, text), = cluster.end(20).values()
     assert code == 1 and "task 0 (192.0.2.200:2222) cannot listen there: " in text
@@ -297,7 +294,7 @@ def test_an_address_of_another_machine_is_refused_at_once(small_data, tmp_path):
 def test_processes_starts_them_all_on_this_machine(small_data, tmp_path):
     folder = str(tmp_path)
     done = run_command(sys.executable, "-m", TRAIN, "--processes", "2",
-                       *options(small_data, folder))
+                       *small_run(small_data, folder))
     assert done.returncode == 0 and "Released" in done.stdout, done.stderr
     assert done.stdout.count("epoch  1") == 1  # the others do not repeat it
 
@@ -315,7 +312,7 @@ def test_a_restricted_port_is_reached_by_one_address_only():
 
 
 def test_tensorflows_server_is_reached_by_the_given_address_only(small_data, tmp_path):
-    arguments = options(small_data, str(tmp_path), epochs=500, save_every=600)
+    arguments = small_run(small_data, str(tmp_path), epochs=500, save_every=600)
     with Cluster(str(tmp_path), arguments) as cluster:
         cluster.wait_for("epoch  1")
         for address in cluster.addresses:

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import run
+from helpers import run_command
 
 from support import console
 
@@ -36,7 +36,7 @@ def test_a_closed_stream_leads_nowhere(tmp_path, redirection):
     code = ("import sys; from support import console; console.open_closed_streams(); "
             "stream = open(sys.argv[1], 'w'); print('told'); print('told', file=sys.stderr); "
             "print(sys.stdin.read(), file=stream)")
-    done = run("sh", "-c", '"$0" -c "$1" "$2" ' + redirection, sys.executable, code, str(path),
+    done = run_command("sh", "-c", '"$0" -c "$1" "$2" ' + redirection, sys.executable, code, str(path),
                stdin=subprocess.DEVNULL)
     assert done.returncode == 0 and path.read_text() == "\n"
     assert done.stdout == ("" if " >&-" in " " + redirection else "told\n")

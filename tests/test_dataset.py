@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import run
+from helpers import run_command
 
 from ex03_cifar import dataset
 
@@ -70,7 +70,7 @@ def test_a_missing_batch_is_refused(small_data, tmp_path):
 
 def test_without_files_or_network_the_user_is_told_what_to_put_where(tmp_path):
     offline = {"KERAS_HOME": str(tmp_path), "HOME": str(tmp_path), "https_proxy": "http://127.0.0.1:9"}
-    done = run(sys.executable, "-m", "ex03_cifar.train", "--checkpoint-dir", str(tmp_path / "release"),
+    done = run_command(sys.executable, "-m", "ex03_cifar.train", "--checkpoint-dir", str(tmp_path / "release"),
                env=offline)
     assert done.returncode == 1 and done.stdout == "" and "Traceback" not in done.stderr
     message = done.stderr.strip().splitlines()[-1]

@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 
 sys.path[:0] = [ROOT, os.path.join(ROOT, "tools")]
 

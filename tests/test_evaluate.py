@@ -6,8 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import FULL, ROOT
-from forked import run, start
+from helpers import FULL, ROOT, run, start
 
 from ex03_cifar.classifier import RELEASE, mean_by_picture
 

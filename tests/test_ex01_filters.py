@@ -1,15 +1,13 @@
 """What the README promises of ex01_filters.py, on real files, with SciPy as the second opinion."""
 import os
 import signal
-import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
 import scipy.ndimage
-from conftest import ROOT, hear_interrupts
-from conftest import run as run_process
+from helpers import ROOT, run_command, start_command
 from PIL import Image
 
 import ex01_filters
@@ -24,7 +22,7 @@ RESULTS = ("ex01_horizontal.png", "ex01_vertical.png")
 
 def run(*arguments, **options):
     """The script as a user starts it; text output."""
-    return run_process(sys.executable, SCRIPT, *map(str, arguments), **options)
+    return run_command(sys.executable, SCRIPT, *map(str, arguments), **options)
 
 
 def ending(capsys, *arguments):
@@ -203,9 +201,7 @@ def test_steps_take_no_picture(tmp_path, capsys, given):
 
 @pytest.mark.parametrize("moment", ["importing TensorFlow", "writing"])
 def test_interruption_is_quiet_and_leaves_nothing_half_written(tmp_path, moment):
-    process = subprocess.Popen([sys.executable, "-u", SCRIPT, "--output-dir", str(tmp_path)],
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               preexec_fn=hear_interrupts)
+    process = start_command(sys.executable, "-u", SCRIPT, "--output-dir", str(tmp_path))
     if moment == "writing":
         process.stdout.readline()  # the first of three pictures
     else:
@@ -214,28 +210,28 @@ def test_interruption_is_quiet_and_leaves_nothing_half_written(tmp_path, moment)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate()
     # -SIGINT where it was amid an import, which leaves ending the process to the system.
-    assert process.returncode in (130, -signal.SIGINT) and stderr == b""
+    assert process.returncode in (130, -signal.SIGINT) and stderr == ""
     assert {path.name for path in tmp_path.iterdir()} <= set(RESULTS)
 
 
 @pytest.mark.parametrize("redirection", ["<&-", ">&-", "2>&-"])
 def test_an_error_is_told_whatever_is_closed(tmp_path, redirection):
     """Nothing hangs, and nothing is written into a file that got the closed one's number."""
-    done = run_process("sh", "-c", '"$0" "$1" missing.png ' + redirection, sys.executable, SCRIPT)
+    done = run_command("sh", "-c", '"$0" "$1" missing.png ' + redirection, sys.executable, SCRIPT)
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr == ("" if redirection == "2>&-"
                            else "error: missing.png does not exist.\n")
 
 
 def test_with_all_descriptors_closed_the_results_are_the_same(default_run, tmp_path):
-    done = run_process("sh", "-c", '"$0" "$@" <&- >&- 2>&-', sys.executable, SCRIPT,
+    done = run_command("sh", "-c", '"$0" "$@" <&- >&- 2>&-', sys.executable, SCRIPT,
                        "--output-dir", str(tmp_path))
     assert done.returncode == 0 and contents(tmp_path) == contents(default_run)
 
 
 def test_a_full_disk_behind_stdout_is_a_sentence(tmp_path):
     photo().save(str(tmp_path / "small.png"))
-    done = run_process("sh", "-c", '"$0" "$@" > /dev/full', sys.executable, SCRIPT,
+    done = run_command("sh", "-c", '"$0" "$@" > /dev/full', sys.executable, SCRIPT,
                        str(tmp_path / "small.png"), "--output-dir", str(tmp_path))
     assert (done.returncode, done.stderr) == (1, "error: No space left on device.\n")
 
@@ -302,7 +298,7 @@ def test_24_megapixels_take_little_memory_and_time(tmp_path):
     noise = np.tile(np.random.RandomState(0).randint(-6, 7, (500, 6000, 1)), (8, 1, 1))
     large += noise.astype(np.int16)
     Image.fromarray(np.clip(large, 0, 255).astype(np.uint8)).save(picture, quality=92)
-    done = run_process(sys.executable, "-c", MEASURE, picture, str(tmp_path))
+    done = run_command(sys.executable, "-c", MEASURE, picture, str(tmp_path))
     kilobytes, seconds = done.stdout.split()[-2:]
     assert int(kilobytes) < 1000 * 1000
 

@@ -7,24 +7,21 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import FULL, hear_interrupts, write_idx
+from helpers import FULL, ROOT, run_command, start, start_command, write_idx
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SCRIPT = os.path.join(ROOT, "ex02_fashion_cnn.py")
 RELEASED = os.path.join(ROOT, "checkpoints", "fashion")
 ENDINGS = (".index", ".data-00000-of-00001", ".json")
 PICTURES = ["ex02_confusion.png", "ex02_feature_maps.png", "ex02_predictions.png", "ex02_training.png"]
 
-sys.path.insert(0, ROOT)
-import ex02_fashion_cnn as ex02  # noqa: E402
-from support import checkpoint, idx  # noqa: E402
-from support.console import UserError  # noqa: E402
+import ex02_fashion_cnn as ex02
+from support import checkpoint, idx
+from support.console import UserError
 
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*tf.layers.*")  # "deprecated", which is the point
@@ -37,8 +34,7 @@ def command(*arguments):
 
 def run(*arguments):
     """The script's (exit code, stdout, stderr)."""
-    done = subprocess.run(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          universal_newlines=True, timeout=300)
+    done = run_command(*command(*arguments))
     return done.returncode, done.stdout, done.stderr
 
 
@@ -50,8 +46,7 @@ def training(small_fashion, folder):
 
 def stop_after_epoch(epoch, how, arguments):
     """Starts the script and sends it a signal once it has printed epoch's line: (exit code, stderr)."""
-    process = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               universal_newlines=True, preexec_fn=hear_interrupts)
+    process = start_command(*command(*arguments))
     for line in process.stdout:
         if line.startswith("epoch %2d:" % epoch):
             process.send_signal(how)
@@ -308,8 +303,7 @@ def real_data():
 def test_the_released_weights_reach_the_accuracy_in_the_readme():
     if real_data() is None:
         pytest.skip("Fashion-MNIST is not on this machine")
-    changed = subprocess.run(["git", "status", "--porcelain", RELEASED], cwd=ROOT, stdout=subprocess.PIPE,
-                             stderr=subprocess.DEVNULL, universal_newlines=True)
+    changed = run_command("git", "status", "--porcelain", RELEASED)
     if changed.stdout.strip():
         pytest.skip("checkpoints/fashion holds other weights than the released ones")
     images, labels = [whole[:10000 if FULL else 1000] for whole in ex02.load_data(real_data())[1]]
@@ -423,7 +417,6 @@ def test_help_names_the_defaults():
 
 def test_ctrl_c_in_an_evaluation_beside_a_training_says_nothing_false(small_fashion, trained, tmp_path):
     """It used to advise a command that could not be used, because of the state of the training."""
-    from forked import start
     from support.run_state import RunState
     folder = shutil.copytree(str(trained[0] / "checkpoint"), str(tmp_path / "copy"))
     training_beside = RunState(folder)
@@ -465,8 +458,7 @@ def test_without_room_for_a_temporary_file_it_works_all_the_same(small_fashion, 
                "console.writable_folder = lambda folder: folder\n"
                "import ex02_fashion_cnn\n"
                "console.run(lambda: ex02_fashion_cnn.main(sys.argv[1:]))\n" % ROOT)
-    done = subprocess.run(
-        [sys.executable, "-c", program, "--evaluate", "--data-dir", str(small_fashion),
-         "--checkpoint-dir", str(trained[0] / "checkpoint"), "--image-dir", str(tmp_path)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+    done = run_command(
+        sys.executable, "-c", program, "--evaluate", "--data-dir", str(small_fashion),
+        "--checkpoint-dir", str(trained[0] / "checkpoint"), "--image-dir", str(tmp_path))
     assert done.returncode == 0 and done.stderr.startswith("drew ") and "Test accuracy" in done.stdout

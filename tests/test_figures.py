@@ -3,7 +3,7 @@ import signal
 import sys
 
 import pytest
-from conftest import ROOT, hear_interrupts, run
+from helpers import ROOT, run_command
 from PIL import Image
 
 from support.console import UserError
@@ -27,7 +27,7 @@ def test_a_full_disk_leaves_no_unfinished_file(tmp_path):
     code = ("import resource, sys; from figures import common; from support import console; "
             "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); "
             "console.run(lambda: common.write_whole(sys.argv[1], lambda s: s.write(bytes(9999))))")
-    done = run(sys.executable, "-c", code, str(tmp_path / "file"))
+    done = run_command(sys.executable, "-c", code, str(tmp_path / "file"))
     assert (done.returncode, done.stderr) == (
         1, "error: %s cannot be written: File too large.\n" % (tmp_path / "file"))
     assert not list(tmp_path.iterdir())
@@ -55,7 +55,7 @@ def test_a_matplotlibrc_in_the_current_folder_is_not_obeyed(tmp_path):
     for folder, text in (("plain", ""), ("odd", "text.usetex: True\nlines.linewidth: 9\n")):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "matplotlibrc").write_text(text)
-        done = run(sys.executable, "-c", code, cwd=str(tmp_path / folder), env={"PYTHONPATH": ROOT})
+        done = run_command(sys.executable, "-c", code, cwd=str(tmp_path / folder), env={"PYTHONPATH": ROOT})
         assert (done.returncode, done.stderr) == (0, "")
         pictures.append((tmp_path / folder / "a.png").read_bytes())
     assert pictures[0] == pictures[1]
@@ -79,7 +79,7 @@ console.run(lambda: [write_whole(sys.argv[1], lambda s: s.write(bytes(9999))) fo
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
 def test_an_interrupt_leaves_no_temporary_file_and_no_false_error(tmp_path, number, code):
     for delay in range(12):
-        done = run(sys.executable, "-c", STORM, str(tmp_path / "file"), str(int(number)),
-                   str(delay), preexec_fn=hear_interrupts)
+        done = run_command(sys.executable, "-c", STORM, str(tmp_path / "file"), str(int(number)),
+                           str(delay))
         assert (done.returncode, done.stderr) == (code, "")
         assert [found.name for found in tmp_path.iterdir()] == ["file"]

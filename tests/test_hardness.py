@@ -2,33 +2,26 @@
 
 docs/robustness.md is the list of what was attacked, and names the test of each.
 """
-import importlib
-import io
 import json
 import os
 import random
-import resource
 import struct
 import subprocess
 import sys
 import time
-import zlib
-from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import FULL, ROOT, hear_interrupts
-from forked import CONTEXT, run, start
+from helpers import (BENCHMARK, EVALUATE, FULL, PREDICT, ROOT, SAMPLE, TRAIN, encodings, photograph, png,
+                     predict, run, run_command, saved, small_benchmark, small_evaluation, small_run, start,
+                     start_command)
 from PIL import Image
-from pictures import encodings, photograph
-from test_attacks import MEMORY, PREDICT, SAMPLE, TRAIN, assert_read_in_time, small_run
-from test_attacks import disk, weights  # noqa: F401, fixtures
+from test_attacks import MEMORY, assert_read_in_time
 
 from support import console
 from support import picture as reader
 from support.picture import read_picture
 
-EVALUATE = "ex03_cifar.evaluate"
 MOMENTS = 10 if FULL else 3
 # A process of its own: a child's peak begins with what its parent had when it was started.
 PEAK = """
@@ -39,32 +32,10 @@ print(status >> 8, usage.ru_maxrss // 1024, file=sys.stderr)
 """
 
 
-def evaluation(data, weights, *more):  # noqa: F811
-    return ["--checkpoint-dir", weights, "--data-dir", data, "--images", "50"] + list(more)
-
-
 # ---- Pictures ----
 
-def png(width, height, colour_type, bits, *chunks):
-    """A PNG whose rows are all alike."""
-    def chunk(name, content):
-        return (struct.pack(">I", len(content)) + name + content
-                + struct.pack(">I", zlib.crc32(name + content)))
-    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour_type]
-    row = b"\0" + b"\1" * ((width * channels * bits + 7) // 8)
-    count = max(1, (1 << 20) // len(row))
-    packer, part = zlib.compressobj(1), row * count
-    rows = b"".join([packer.compress(part) for _ in range(height // count)]
-                    + [packer.compress(row * (height % count)), packer.flush()])
-    header = struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in (
-        (b"IHDR", header),) + chunks + ((b"IDAT", rows), (b"IEND", b"")))
-
-
-def saved(kind, mode, size, **options):
-    stream = io.BytesIO()
-    Image.new(mode, size, (9,) * len(Image.new(mode, (1, 1)).getbands())).save(stream, kind, **options)
-    return stream.getvalue()
+def flat(kind, mode, size, **options):
+    return saved(Image.new(mode, size, (9,) * len(Image.new(mode, (1, 1)).getbands())), kind, **options)
 
 
 def run_length_bmp(side):
@@ -79,31 +50,31 @@ def largest_pictures():
     """Yield pictures at the limits, bytes: very narrow, and square, in what takes most memory."""
     most, side = reader.PIXELS, 8192
     narrow = most // reader.SIDE, reader.SIDE
-    half_transparent = (b"PLTE", bytes(range(256)) * 3), (b"tRNS", b"\x80" * 256)
-    yield png(narrow[0], narrow[1], 3, 8, *half_transparent)
+    half_transparent = ((b"PLTE", bytes(range(256)) * 3), (b"tRNS", b"\x80" * 256))
+    yield png(narrow[0], narrow[1], 3, 8, half_transparent)
     yield png(narrow[0], narrow[1], 6, 8)
     yield png(1, most, 0, 16)
     yield run_length_bmp(5000)
     if "AVIF" in Image.SAVE or (Image.init() and "AVIF" in Image.SAVE):
-        yield saved("AVIF", "RGBA", (side, side // (1 if FULL else 2)), speed=10, subsampling="4:4:4")
+        yield flat("AVIF", "RGBA", (side, side // (1 if FULL else 2)), speed=10, subsampling="4:4:4")
     if not FULL:
         return
-    yield png(side, side, 3, 8, *half_transparent)
+    yield png(side, side, 3, 8, half_transparent)
     yield png(side, side, 6, 16)
     yield png(side, side, 0, 16)
     for colour_type, bits in ((0, 8), (0, 1), (2, 8), (2, 16), (4, 8), (6, 8)):
         yield png(narrow[0], narrow[1], colour_type, bits)
     yield png(narrow[1], narrow[0], 6, 8)
-    yield saved("WEBP", "RGBA", (side, side // 2), method=0)
-    yield saved("JPEG", "RGB", (side, side), progressive=True, subsampling=0)
-    yield saved("JPEG", "CMYK", (13000, 13000))
-    yield saved("GIF", "P", (side, side))
-    yield saved("TIFF", "F", (side, side), compression="tiff_lzw")
+    yield flat("WEBP", "RGBA", (side, side // 2), method=0)
+    yield flat("JPEG", "RGB", (side, side), progressive=True, subsampling=0)
+    yield flat("JPEG", "CMYK", (13000, 13000))
+    yield flat("GIF", "P", (side, side))
+    yield flat("TIFF", "F", (side, side), compression="tiff_lzw")
     yield run_length_bmp(2000)
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_the_largest_pictures_of_each_kind_stay_within_memory_and_time(weights, tmp_path):  # noqa: F811
+def test_the_largest_pictures_of_each_kind_stay_within_memory_and_time(weights, tmp_path):
     paths = []
     for number, content in enumerate(largest_pictures()):
         paths.append(str(tmp_path / str(number)))
@@ -112,12 +83,11 @@ def test_the_largest_pictures_of_each_kind_stay_within_memory_and_time(weights, 
     for number in range(2):  # a small picture in a file whose rest is empty: it is read whole
         paths.append(str(tmp_path / ("heavy%d" % number)))
         with open(paths[-1], "wb") as stream:
-            stream.write(saved("WEBP", "RGB", (64, 64)))
+            stream.write(flat("WEBP", "RGB", (64, 64)))
             stream.truncate(reader.FILE_BYTES)
-    done = subprocess.run(
-        [sys.executable, "-c", PEAK, sys.executable, PREDICT, "--json", "--checkpoint-dir", weights]
-        + paths, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    answers = [json.loads(line) for line in done.stdout.decode().splitlines()]
+    done = run_command(sys.executable, "-c", PEAK, sys.executable, PREDICT, "--json",
+                       "--checkpoint-dir", weights, *paths)
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
     code, megabytes = map(int, done.stderr.split())
     assert [answer["path"] for answer in answers] == paths and code == 1
     assert all(("name" in answer) != ("error" in answer) for answer in answers)
@@ -138,25 +108,15 @@ def test_what_is_reduced_by_bands_has_no_seams(tmp_path, monkeypatch):
 
 # ---- Limits and surroundings ----
 
-def limited(limits, *command):
-    """Run a command under limits of `resource`; return (exit code, stdout, stderr)."""
-    def limit():
-        for kind, value in limits.items():
-            resource.setrlimit(kind, (value, value))
-    done = subprocess.run((sys.executable,) + command, cwd=ROOT, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, preexec_fn=limit, timeout=120)
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
-
-
 @pytest.mark.parametrize("gigabytes", [2.05, 2.4])
-@pytest.mark.parametrize("module", [TRAIN, EVALUATE, "ex03_cifar.benchmark"])
+@pytest.mark.parametrize("module", [TRAIN, EVALUATE, BENCHMARK])
 def test_memory_for_an_answer_only_is_a_sentence_for_the_other_programs(
-        weights, small_data, tmp_path, module, gigabytes):  # noqa: F811
-    arguments = {TRAIN: small_run(small_data, str(tmp_path)), EVALUATE: evaluation(
+        weights, small_data, tmp_path, module, gigabytes):
+    arguments = {TRAIN: small_run(small_data, str(tmp_path)), EVALUATE: small_evaluation(
         small_data, weights)}.get(module, [])
-    code, out, err = limited({resource.RLIMIT_AS: int(gigabytes * 1e9)}, "-m", module, *arguments)
-    assert (code, out) == (1, "") and err.startswith("error: TensorFlow needs ")
-    assert err.count("\n") == 1 and "and 2.5 for all else" in err
+    done = run_command(sys.executable, "-m", module, *arguments, limits={"AS": int(gigabytes * 1e9)})
+    assert (done.returncode, done.stdout) == (1, "") and done.stderr.startswith("error: TensorFlow needs ")
+    assert done.stderr.count("\n") == 1 and "and 2.5 for all else" in done.stderr
 
 
 def test_memory_that_runs_out_later_is_a_sentence(capsys):
@@ -168,106 +128,85 @@ def test_memory_that_runs_out_later_is_a_sentence(capsys):
     assert capsys.readouterr().err.startswith("error: the memory does not suffice")
 
 
-def test_many_pictures_in_little_memory_end_without_a_traceback(weights):  # noqa: F811
-    code, out, err = limited({resource.RLIMIT_AS: 2003 * 10 ** 6}, PREDICT, "--checkpoint-dir", weights,
-                             *[SAMPLE] * 200)
+def test_many_pictures_in_little_memory_end_without_a_traceback(weights):
+    code, out, err = predict("--checkpoint-dir", weights, *[SAMPLE] * 200, limits={"AS": 2003 * 10 ** 6})
     assert (code, err) in ((0, ""), (1, "Erreur: la mémoire ne suffit pas.\n"))
 
 
 def test_without_room_for_a_temporary_file_predict_answers_and_the_others_say_so(
-        weights, small_data, tmp_path):  # noqa: F811
+        weights, small_data, tmp_path):
     """No file may grow at all, in any folder."""
-    nothing, chosen = {resource.RLIMIT_FSIZE: 0}, ("--checkpoint-dir", weights, SAMPLE)
-    code, out, err = limited(nothing, PREDICT, *chosen)
+    nothing, chosen = {"FSIZE": 0}, ("--checkpoint-dir", weights, SAMPLE)
+    code, out, err = predict(*chosen, limits=nothing)
     assert (code, err) == (0, "") and out.startswith("Prédiction: ")
-    code, out, err = limited(nothing, PREDICT, "--explain", str(tmp_path / "why.png"), *chosen)
+    code, out, err = predict("--explain", str(tmp_path / "why.png"), *chosen, limits=nothing)
     assert code == 1 and out.startswith("Prédiction: ") and err.count("\n") == 1
     assert err.startswith("Erreur: TensorFlow ne peut pas démarrer ici")
-    code, out, err = limited(nothing, "-m", EVALUATE, *evaluation(small_data, weights))
-    assert (code, out) == (1, "") and err.startswith("error: TensorFlow cannot be imported: No usable")
+    done = run_command(sys.executable, "-m", EVALUATE, *small_evaluation(small_data, weights), limits=nothing)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: TensorFlow cannot be imported: No usable")
 
 
 @pytest.mark.parametrize("module", [TRAIN, EVALUATE])
 def test_no_variable_of_the_environment_disturbs_the_programs_that_import_keras(
-        weights, small_data, tmp_path, module):  # noqa: F811
+        weights, small_data, tmp_path, module):
     arguments = (small_run(small_data, str(tmp_path)) if module == TRAIN else
-                 evaluation(small_data, weights, "--confusion", str(tmp_path / "c.png")))
+                 small_evaluation(small_data, weights, "--confusion", str(tmp_path / "c.png")))
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\n")
-    done = subprocess.run(
-        [sys.executable, "-m", module] + arguments, cwd=str(tmp_path), stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, env=dict(
-            os.environ, PYTHONPATH=ROOT, TF_USE_LEGACY_KERAS="0", KERAS_BACKEND="torch", LC_ALL="C",
+    done = run_command(
+        sys.executable, "-m", module, *arguments, cwd=str(tmp_path), env=dict(
+            PYTHONPATH=ROOT, TF_USE_LEGACY_KERAS="0", KERAS_BACKEND="torch", LC_ALL="C",
             MPLBACKEND="nonsense", MPLCONFIGDIR="/proc/none", TMPDIR="/proc/none",
             PYTHONWARNINGS="error"))
-    assert done.returncode == 0 and b"Traceback" not in done.stderr and b"Warning" not in done.stderr
+    assert done.returncode == 0 and "Traceback" not in done.stderr and "Warning" not in done.stderr
     assert os.path.exists(str(tmp_path / ("c.png" if module == EVALUATE else "SHA256SUMS")))
 
 
 # ---- Streams and disks ----
 
 def redirected(module, arguments, streams):
-    """Run `module.main(arguments)` with its descriptors led elsewhere; return its exit code.
-
-    Args:
-        streams: a dict of 0, 1 or 2 to the file that it leads to, None for a closed one.
-    """
-    process = CONTEXT.Process(target=_redirected, args=(module, arguments, streams))
-    process.start()
-    process.join(120)
-    return process.exitcode
+    """Run a program with its descriptors led elsewhere; return its exit code."""
+    return run(module, arguments, streams, prepare=small_benchmark)[0]
 
 
-def _redirected(module, arguments, streams):
-    from ex03_cifar.recipes import RECIPES
-    RECIPES["fast"] = replace(RECIPES["fast"], widths=(8, 16, 16), batch_size=100)  # for the benchmark
-    for number, path in streams.items():
-        if path is not None:
-            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
-    for number in [number for number, path in streams.items() if path is None]:
-        os.close(number)
-        setattr(sys, ("stdin", "stdout", "stderr")[number], None)
-    console.run(lambda: importlib.import_module(module).main(arguments))
-
-
-@pytest.mark.parametrize("module", [TRAIN, EVALUATE, "ex03_cifar.benchmark"])
-def test_each_stream_may_be_closed_in_each_program(weights, small_data, tmp_path, module):  # noqa: F811
+@pytest.mark.parametrize("module", [TRAIN, EVALUATE, BENCHMARK])
+def test_each_stream_may_be_closed_in_each_program(weights, small_data, tmp_path, module):
     for closed in ((0,), (1,), (2,), (0, 1, 2)) if FULL else ((1,), (0, 1, 2)):
         talk = str(tmp_path / ("talk%d%d" % (closed[0], len(closed))))
         arguments = {TRAIN: small_run(small_data, str(tmp_path / "run")) + ["--fresh"],
-                     EVALUATE: evaluation(small_data, weights, "--confusion", str(tmp_path / "c.png")),
-                     "ex03_cifar.benchmark": ["--seconds", "1"]}[module]
+                     EVALUATE: small_evaluation(small_data, weights, "--confusion", str(tmp_path / "c.png")),
+                     BENCHMARK: ["--seconds", "1"]}[module]
         streams = {1: os.devnull, 2: talk}
         streams.update((number, None) for number in closed)
         assert redirected(module, arguments, streams) == 0
         assert not os.path.exists(talk) or "rror" not in open(talk).read()
 
 
-@pytest.mark.parametrize("module", [TRAIN, EVALUATE, "ex03_cifar.benchmark"])
-def test_an_answer_on_a_full_disk_is_a_sentence(weights, small_data, tmp_path, module):  # noqa: F811
+@pytest.mark.parametrize("module", [TRAIN, EVALUATE, BENCHMARK])
+def test_an_answer_on_a_full_disk_is_a_sentence(weights, small_data, tmp_path, module):
     arguments = {TRAIN: small_run(small_data, str(tmp_path / "run")),
-                 EVALUATE: evaluation(small_data, weights, "--confusion", str(tmp_path / "c.png")),
-                 "ex03_cifar.benchmark": ["--seconds", "1"]}[module]
+                 EVALUATE: small_evaluation(small_data, weights, "--confusion", str(tmp_path / "c.png")),
+                 BENCHMARK: ["--seconds", "1"]}[module]
     assert redirected(module, arguments, {1: "/dev/full", 2: str(tmp_path / "talk")}) == 1
     assert (tmp_path / "talk").read_text().endswith("error: No space left on device.\n")
 
 
-def test_an_evaluation_whose_reader_goes_away_ends_quietly(weights, small_data, tmp_path):  # noqa: F811
+def test_an_evaluation_whose_reader_goes_away_ends_quietly(weights, small_data, tmp_path):
     command = "exec %s -m %s %s | head -5; exit ${PIPESTATUS[0]}" % (
-        sys.executable, EVALUATE, " ".join(evaluation(
+        sys.executable, EVALUATE, " ".join(small_evaluation(
             small_data, weights, "--confusion", str(tmp_path / "c.png"))))
-    done = subprocess.run(["bash", "-c", command], cwd=ROOT, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE)
-    assert done.returncode == 141 and done.stderr == b"" and done.stdout.count(b"\n") == 5
+    done = run_command("bash", "-c", command)
+    assert done.returncode == 141 and done.stderr == "" and done.stdout.count("\n") == 5
 
 
 @pytest.mark.parametrize("module, option", [(TRAIN, "curves"), (EVALUATE, "confusion")])
 def test_a_picture_that_cannot_be_drawn_is_a_sentence_and_leaves_nothing(
-        weights, small_data, tmp_path, disk, module, option):  # noqa: F811
+        weights, small_data, tmp_path, disk, module, option):
     full = disk(8)
     for folder in (full, "/proc/none"):
         output = os.path.join(folder, "picture.png")
         arguments = (small_run(small_data, str(tmp_path / "run"), curves=output) if module == TRAIN
-                     else evaluation(small_data, weights, "--confusion", output))
+                     else small_evaluation(small_data, weights, "--confusion", output))
         code, text = run(module, arguments, str(tmp_path / "out"))
         assert code == 1 and "error: %s cannot be written: " % output in text
         assert "Traceback" not in text and os.listdir(full) == []
@@ -278,10 +217,10 @@ def test_a_picture_that_cannot_be_drawn_is_a_sentence_and_leaves_nothing(
 
 @pytest.mark.parametrize("number", [2, 15], ids=["SIGINT", "SIGTERM"])
 def test_an_evaluation_stopped_at_random_moments_leaves_no_half_picture(
-        weights, small_data, tmp_path, number):  # noqa: F811
+        weights, small_data, tmp_path, number):
     rng = random.Random(number)
     picture = tmp_path / "c.png"
-    arguments = evaluation(small_data, weights, "--confusion", str(picture))
+    arguments = small_evaluation(small_data, weights, "--confusion", str(picture))
     reference = run(EVALUATE, arguments, str(tmp_path / "out"))
     whole = picture.read_bytes()
     for _ in range(MOMENTS):
@@ -298,28 +237,27 @@ def test_an_evaluation_stopped_at_random_moments_leaves_no_half_picture(
         assert run(EVALUATE, arguments, str(tmp_path / "out")) == reference
 
 
-def test_predict_terminated_at_random_moments_leaves_no_temporary_folder(weights, tmp_path):  # noqa: F811
+def test_predict_terminated_at_random_moments_leaves_no_temporary_folder(weights, tmp_path):
     """Nor matplotlib's, which it makes where it finds no other for its cache."""
     rng = random.Random(0)
     folder, output = tmp_path / "temporary", tmp_path / "why.png"
     folder.mkdir()
-    environment = dict(os.environ, TMPDIR=str(folder), HOME="/proc/none", MPLCONFIGDIR="/proc/none")
+    environment = dict(TMPDIR=str(folder), HOME="/proc/none", MPLCONFIGDIR="/proc/none")
     command = [sys.executable, PREDICT, "--checkpoint-dir", weights, "--explain", str(output), SAMPLE]
     began = time.monotonic()
-    assert subprocess.call(command, env=environment, stdout=subprocess.DEVNULL) == 0
+    assert run_command(*command, env=environment).returncode == 0
     seconds, whole = time.monotonic() - began, output.read_bytes()
     for _ in range(MOMENTS):
         output.unlink()
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE)
+        process = start_command(*command, env=environment)
         time.sleep(rng.uniform(0.5, 1) * seconds)
         process.terminate()
         _, err = process.communicate(timeout=60)
-        assert process.returncode in (0, 143, -15) and err == b""
+        assert process.returncode in (0, 143, -15) and err == ""
         assert os.listdir(str(folder)) == [] and set(os.listdir(str(tmp_path))) <= {
             "temporary", "why.png"}
         if process.returncode:
-            assert subprocess.call(command, env=environment, stdout=subprocess.DEVNULL) == 0
+            assert run_command(*command, env=environment).returncode == 0
         assert output.read_bytes() == whole
 
 
@@ -349,10 +287,10 @@ def test_ctrl_c_after_the_last_epoch_says_what_happened(small_data, tmp_path):
 # ---- Promises ----
 
 def test_the_evaluation_of_a_run_that_is_kept_apart_leaves_images_alone(
-        weights, small_data, tmp_path):  # noqa: F811
+        weights, small_data, tmp_path):
     picture = os.path.join(ROOT, "images", "ex03_confusion.png")
     before = os.stat(picture).st_mtime_ns
-    code, text = run(EVALUATE, evaluation(small_data, weights), str(tmp_path / "out"))
+    code, text = run(EVALUATE, small_evaluation(small_data, weights), str(tmp_path / "out"))
     assert code == 0 and os.stat(picture).st_mtime_ns == before
     assert text.endswith("drew %s\n" % os.path.join(weights, "ex03_confusion.png"))
 

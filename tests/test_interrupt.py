@@ -1,11 +1,10 @@
 """Ctrl-C at bad moments: quiet and in time, whatever becomes of the exception in C code or a lock."""
 import os
 import signal
-import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, hear_interrupts
+from helpers import ROOT, start_command
 
 STAND_IN = '''
 import os, signal, time
@@ -24,12 +23,10 @@ def test_an_interrupt_amid_the_import_of_tensorflow_is_quiet(command, tmp_path):
     for package in "tensorflow", "tensorflow/compat", "tensorflow/compat/v1":
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").write_text(STAND_IN if package.endswith("v1") else "")
-    process = subprocess.Popen([sys.executable] + command, cwd=ROOT, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, preexec_fn=hear_interrupts,
-                               env=dict(os.environ, PYTHONPATH=str(tmp_path)))
+    process = start_command(sys.executable, *command, env=dict(PYTHONPATH=str(tmp_path)))
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode in (130, -signal.SIGINT)
-    assert stdout == stderr == b""
+    assert stdout == stderr == ""
 
 
 NEVER_RELEASED = """
@@ -63,19 +60,16 @@ def test_an_interrupt_amid_tensorflows_code_ends_the_process_at_once(tmp_path):
     (tmp_path / "tensorflow").mkdir()
     (tmp_path / "tensorflow" / "__init__.py").write_text("")
     (tmp_path / "tensorflow" / "nest.py").write_text(SWALLOWED)
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from support import console\nfrom tensorflow import nest\n"
-         "console.PATIENCE = 100\nconsole.run(nest.build)"], cwd=ROOT, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, preexec_fn=hear_interrupts,
-        env=dict(os.environ, PYTHONPATH=os.pathsep.join((str(tmp_path), ROOT))))
+    process = start_command(
+        sys.executable, "-c", "from support import console\nfrom tensorflow import nest\n"
+        "console.PATIENCE = 100\nconsole.run(nest.build)",
+        env=dict(PYTHONPATH=os.pathsep.join((str(tmp_path), ROOT))))
     stdout, stderr = process.communicate(timeout=20)
-    assert (process.returncode, stdout, stderr) == (130, b"", b"")
+    assert (process.returncode, stdout, stderr) == (130, "", "")
 
 
 def test_an_interrupt_that_leaves_a_lock_held_ends_the_process_all_the_same():
     """As TensorFlow's graph may: its lock's release waits for a lock within it."""
-    process = subprocess.Popen([sys.executable, "-c", NEVER_RELEASED], cwd=ROOT,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               preexec_fn=hear_interrupts)
+    process = start_command(sys.executable, "-c", NEVER_RELEASED)
     stdout, stderr = process.communicate(timeout=20)
-    assert (process.returncode, stdout, stderr) == (130, b"", b"")
+    assert (process.returncode, stdout, stderr) == (130, "", "")

@@ -5,7 +5,7 @@ import pytest
 from ex03_cifar.classifier import inference_graph
 from ex03_cifar.network import flops, network, partial_identity, whitening_kernel
 from support.tf1 import tf
-from conftest import generated_images
+from helpers import generated_images
 
 
 def build(images_type=tf.uint8, convolutions=2):

@@ -3,7 +3,7 @@ import sys
 import time
 
 import pytest
-from conftest import run
+from helpers import run_command
 
 from ex03_cifar import options
 from ex03_cifar.recipes import RECIPES, Selection, Stage
@@ -75,7 +75,7 @@ def test_an_epoch_of_less_than_a_batch_is_a_sentence(arguments):
 
 def test_a_mistake_is_refused_at_once(no_tensorflow):
     began = time.monotonic()
-    done = run(sys.executable, "-m", "ex03_cifar.train", "--epochs", "0", env=no_tensorflow)
+    done = run_command(sys.executable, "-m", "ex03_cifar.train", "--epochs", "0", env=no_tensorflow)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.endswith("'0' is no whole number from 1 up\n")
     assert time.monotonic() - began < 2  # a third of a second where nothing else runs

@@ -4,15 +4,13 @@ import os
 import struct
 import sys
 import time
-import zlib
 
 import numpy as np
 import pytest
-from conftest import ROOT, run
+from helpers import ROOT, encodings, formats, photograph, png, run_command
 from PIL import Image, ImageCms
 
 from ex03_cifar.views import cifar_views, picture_views
-from pictures import encodings, formats, photograph
 from support import picture as reader
 from support.picture import PictureError, read_picture
 
@@ -169,18 +167,8 @@ def test_other_formats_of_pillow_are_not_opened(tmp_path):
         assert refused(tmp_path, stream.getvalue()) == "unknown"
 
 
-def png(width, height, colour_type, pixels):
-    """A PNG of 8 bits; `pixels` is the compressed stream of its rows."""
-    def chunk(name, content):
-        return (struct.pack(">I", len(content)) + name + content
-                + struct.pack(">I", zlib.crc32(name + content)))
-    header = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels)
-            + chunk(b"IEND", b""))
-
-
 def png_bomb(width, height):
-    return png(width, height, 2, zlib.compress(bytes(1 << 20)))
+    return png(width, height, 2, rows=[bytes(1 << 20)])
 
 
 @pytest.mark.parametrize("content", [
@@ -234,12 +222,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, *picture.size
 @pytest.mark.parametrize("height, colour_type", [(reader.SIDE, 0), (5 * 10 ** 6, 2), (reader.SIDE, 2)],
                          ids=["grey", "colour", "long colour"])
 def test_a_picture_of_one_pixel_width_takes_little_memory(tmp_path, height, colour_type):
-    deflater = zlib.compressobj(1)
-    row = b"\0" + b"\x80" * (3 if colour_type else 1)
-    part = row * (height // 64)
-    stream = b"".join(deflater.compress(part) for _ in range(64)) + deflater.flush()
-    (tmp_path / "thin.png").write_bytes(png(1, height, colour_type, stream))
-    done = run(sys.executable, "-c", MEASURE, str(tmp_path / "thin.png"))
+    (tmp_path / "thin.png").write_bytes(png(1, height, colour_type))
+    done = run_command(sys.executable, "-c", MEASURE, str(tmp_path / "thin.png"))
     assert done.returncode == 0, done.stderr
     kilobytes, width, seen = map(int, done.stdout.split())
     assert width == 1 and seen <= reader.LONGEST
@@ -252,7 +236,7 @@ def test_two_threads_that_ask_for_standard_input_both_get_it():
     code = ("from concurrent.futures import ThreadPoolExecutor; "
             "from support.picture import read_picture; "
             "print([picture.size for picture in ThreadPoolExecutor(2).map(read_picture, '--')])")
-    done = run("sh", "-c", '(sleep 0.3; cat images/avion.jpg) | "$0" -c "$1"', sys.executable, code)
+    done = run_command("sh", "-c", '(sleep 0.3; cat images/avion.jpg) | "$0" -c "$1"', sys.executable, code)
     with Image.open(os.path.join(ROOT, "images", "avion.jpg")) as picture:
         assert (done.stdout, done.stderr) == ("%s\n" % ([picture.size] * 2), "")
 

@@ -7,12 +7,10 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, hear_interrupts, release
+from helpers import PREDICT, ROOT, encodings, formats, mutations, photograph, predict, release, run_command, start_command
 from PIL import Image
 
-from pictures import encodings, formats, mutations, photograph
 
-PREDICT = os.path.join(ROOT, "predict")
 CLASSES = ("Avion", "Automobile", "Oiseau", "Chat", "Cerf",
            "Chien", "Grenouille", "Cheval", "Bateau", "Camion")
 RELEASE = os.path.join(ROOT, "checkpoints", "cifar10")
@@ -24,14 +22,7 @@ released = pytest.mark.skipif(not os.path.isdir(RELEASE), reason="there is no %s
 
 def run(*arguments, **options):
     """Run ./predict; return its exit code, stdout and stderr, both bytes."""
-    options.setdefault("stdin", subprocess.DEVNULL)
-    done = subprocess.run([sys.executable, options.pop("program", PREDICT)] + list(arguments),
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120, **options)
-    return done.returncode, done.stdout, done.stderr
-
-
-def environment(**changes):
-    return dict(os.environ, **changes)
+    return predict(*arguments, encoding=None, **options)
 
 
 @pytest.fixture(scope="module")
@@ -67,19 +58,19 @@ def test_one_picture_gives_one_line(weights, picture):
 @pytest.mark.parametrize("changes", [
     dict(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0"), dict(PYTHONIOENCODING="ascii")])
 def test_the_answer_is_utf8_in_any_locale(weights, picture, changes):
-    assert lines_of(weights, picture, env=environment(**changes))[0].startswith("Prédiction: ")
+    assert lines_of(weights, picture, env=dict(**changes))[0].startswith("Prédiction: ")
 
 
 def test_a_program_that_uses_tensorflow_can_start_it(weights, picture):
     """TensorFlow leaves its choice of behaviour to its children, in the environment."""
-    assert lines_of(weights, picture, env=environment(TF2_BEHAVIOR="1"))
+    assert lines_of(weights, picture, env=dict(TF2_BEHAVIOR="1"))
 
 
 def test_it_runs_through_a_link_from_any_folder(weights, picture, tmp_path):
     os.symlink(PREDICT, str(tmp_path / "devine"))
     folder, name = os.path.split(picture)
-    lines = lines_of(weights, name, program="./devine", cwd=folder)
-    assert lines[0].startswith("Prédiction: ")
+    lines = run_command(sys.executable, "./devine", name, *weights, cwd=folder).stdout
+    assert lines.startswith("Prédiction: ")
 
 
 def test_no_argument_prints_the_usage(tmp_path):
@@ -89,7 +80,7 @@ def test_no_argument_prints_the_usage(tmp_path):
 
 
 def test_help_is_french():
-    code, out, err = run("--help", env=environment(LC_ALL="C"))
+    code, out, err = run("--help", env=dict(LC_ALL="C"))
     assert (code, err) == (0, b"")
     text = out.decode("utf-8")
     assert "Dit ce que montre une image" in text
@@ -134,7 +125,7 @@ def test_mistakes_do_not_import_tensorflow(tmp_path):
     (tmp_path / "tensorflow").mkdir()
     (tmp_path / "tensorflow" / "__init__.py").write_text("raise SystemExit('imported')")
     for path, reason in mistakes(tmp_path):
-        code, out, err = run(path, env=environment(PYTHONPATH=str(tmp_path)))
+        code, out, err = run(path, env=dict(PYTHONPATH=str(tmp_path)))
         assert code == 1 and b"imported" not in err
 
 
@@ -169,11 +160,10 @@ def test_standard_input_is_read(weights, picture):
 
 
 def test_standard_input_that_is_slow_and_asked_for_twice_is_read_once(weights):
-    done = subprocess.run(
-        ["sh", "-c", "(sleep 0.3; cat images/avion.jpg) | %s predict - - %s %s" % ((
-            sys.executable,) + weights)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    first, second = done.stdout.decode("utf-8").splitlines()
-    assert first == second and first.startswith("-: Prédiction: ") and done.stderr == b""
+    done = run_command("sh", "-c", "(sleep 0.3; cat images/avion.jpg) | %s predict - - %s %s" % (
+        (sys.executable,) + weights))
+    first, second = done.stdout.splitlines()
+    assert first == second and first.startswith("-: Prédiction: ") and done.stderr == ""
 
 
 def test_json_holds_the_same_answer(weights, picture, tmp_path):
@@ -207,42 +197,35 @@ def test_top_adds_percentages(weights, picture):
 def test_a_closed_pipe_ends_it_quietly(weights, picture):
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run([sys.executable, PREDICT] + list(weights) + [picture] * 3,
-                          stdout=writer, stderr=subprocess.PIPE, timeout=120)
+    assert run(*weights, *[picture] * 3, stdout=writer)[2] == b""
     os.close(writer)
-    assert done.stderr == b""
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
 def test_an_answer_that_cannot_be_written_is_a_sentence(weights, picture):
     with open("/dev/full", "wb") as full:
-        done = subprocess.run([sys.executable, PREDICT, picture] + list(weights), stdout=full,
-                              stderr=subprocess.PIPE)
-    assert done.returncode == 1
-    assert done.stderr.decode("utf-8") == "Erreur: la réponse ne peut pas être écrite (ENOSPC).\n"
+        code, _, err = predict(picture, *weights, stdout=full)
+    assert (code, err) == (1, "Erreur: la réponse ne peut pas être écrite (ENOSPC).\n")
 
 
 def test_control_c_ends_it_quietly(weights, picture):
-    process = subprocess.Popen([sys.executable, PREDICT] + list(weights) + [picture] * 3,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               preexec_fn=hear_interrupts)
+    process = start_command(sys.executable, PREDICT, *weights, *[picture] * 3)
     while process.poll() is None:  # until it loads TensorFlow, however fast the machine is
         with open("/proc/%d/maps" % process.pid) as maps:
             if "tensorflow" in maps.read():
                 break
     process.send_signal(2)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (130, b"", b"")
+    assert (process.returncode, out, err) == (130, "", "")
 
 
 def test_an_interrupt_while_it_reads_the_first_picture_is_quiet(weights):
-    process = subprocess.Popen([sys.executable, PREDICT, "-"], stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = start_command(sys.executable, PREDICT, "-", stdin=subprocess.PIPE)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(timeout=0.5)
     process.send_signal(2)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (130, b"", b"")
+    assert (process.returncode, out, err) == (130, "", "")
 
 
 @released
@@ -316,7 +299,7 @@ def test_explain_does_not_overwrite_the_picture(picture, tmp_path):
 def test_without_matplotlib_explain_says_what_to_install(weights, picture, tmp_path):
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['matplotlib'] = None")
     code, out, err = run("--explain", str(tmp_path / "why.png"), picture, *weights,
-                         env=environment(PYTHONPATH=str(tmp_path)))
+                         env=dict(PYTHONPATH=str(tmp_path)))
     sentence, = err.decode("utf-8").splitlines()
     assert (code, out) == (2, b"") and sentence.startswith("Erreur: il manque matplotlib à ")
 
@@ -324,7 +307,7 @@ def test_without_matplotlib_explain_says_what_to_install(weights, picture, tmp_p
 def test_explain_is_quiet_where_matplotlib_cannot_keep_its_cache(weights, picture, tmp_path):
     changes = dict(MPLCONFIGDIR="/proc/nowhere", HOME="/proc/nowhere")
     assert len(lines_of(weights, "--explain", str(tmp_path / "why.png"), picture,
-                        env=environment(**changes))) == 1
+                        env=dict(**changes))) == 1
 
 
 @pytest.fixture
@@ -335,9 +318,9 @@ def bare(tmp_path):
 
 
 def test_without_the_packages_it_says_what_to_install(bare):
-    done = subprocess.run(bare, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
-    sentence, = done.stderr.decode("utf-8").splitlines()
-    assert (done.returncode, done.stdout) == (2, b"")
+    done = run_command(*bare)
+    sentence, = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (2, "")
     assert sentence.startswith("Erreur: il manque ") and "requirements.txt" in sentence
 
 
@@ -346,5 +329,5 @@ def test_without_the_packages_it_takes_those_of_its_virtual_environment(bare, tm
     python = tmp_path / ".venv" / "bin" / "python3"
     python.write_text("#!/bin/sh\necho environment $2\n")
     python.chmod(0o755)
-    done = subprocess.run(bare, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
-    assert (done.stdout, done.stderr) == (b"environment a.jpg\n", b"")
+    done = run_command(*bare)
+    assert (done.stdout, done.stderr) == ("environment a.jpg\n", "")

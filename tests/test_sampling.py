@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import generated_images
+from helpers import generated_images
 
 from ex03_cifar import sampling
 from ex03_cifar.recipes import Recipe, Selection

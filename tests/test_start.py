@@ -5,7 +5,7 @@ import os
 import sys
 
 import pytest
-from conftest import ROOT, run
+from helpers import ROOT, run_command
 
 SHARED = os.path.join(os.path.dirname(ROOT), "shared", "photos-everyday")
 PHOTOS = sorted(glob.glob(os.path.join(SHARED, "*", "*.jpg")))[::8] or sorted(
@@ -46,7 +46,7 @@ runpy.run_path({predict!r}, run_name="__main__")
 
 def answers(way):
     """Return (the bits of all probabilities, whether the whole package was imported)."""
-    done = run(sys.executable, "-c", ANSWER.format(root=ROOT), way, *PHOTOS)
+    done = run_command(sys.executable, "-c", ANSWER.format(root=ROOT), way, *PHOTOS)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.split()
 
@@ -62,7 +62,7 @@ def test_each_way_gives_the_same_bits_without_a_word():
 
 @pytest.mark.skipif(sys.version_info < (3, 10), reason="Python does not list its own modules")
 def test_start_up_imports_do_not_grow():
-    done = run(sys.executable, "-c", MODULES.format(
+    done = run_command(sys.executable, "-c", MODULES.format(
         picture=os.path.join(ROOT, "images", "avion.jpg"), predict=os.path.join(ROOT, "predict")))
     line, modules = done.stdout.splitlines()
     assert line == "Prédiction: Avion"

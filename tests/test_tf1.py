@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from conftest import ROOT, run
+from helpers import ROOT, run_command
 
 PROGRAMS = (["ex01_filters.py"], ["ex02_fashion_cnn.py"], ["-m", "ex03_cifar.train"],
             ["-m", "ex03_cifar.evaluate"], ["-m", "ex03_cifar.benchmark"], ["predict"],
@@ -55,7 +55,7 @@ def test_no_import_runs_up():
 @pytest.mark.parametrize("program", PROGRAMS, ids=" ".join)
 def test_help_is_there_at_once(program, no_tensorflow):
     began = time.monotonic()
-    done = run(sys.executable, *program + ["--help"], env=no_tensorflow)
+    done = run_command(sys.executable, *program + ["--help"], env=no_tensorflow)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.lower().startswith(("usage: ", "utilisation : "))
     assert time.monotonic() - began < 2  # half a second where nothing else runs
@@ -70,5 +70,5 @@ def test_onednn_is_used_unless_the_user_says_otherwise(chosen, used):
     code = ("from support.tf1 import tf; tf.Graph; import os; "
             "from tensorflow.python.framework.test_util import IsMklEnabled; "
             "print(IsMklEnabled(), os.environ.get('TF_ENABLE_ONEDNN_OPTS'))")
-    done = run("env", *setting, sys.executable, "-c", code)
+    done = run_command("env", *setting, sys.executable, "-c", code)
     assert done.stdout == "%s %s\n" % (used, chosen or ("1" if used else None))

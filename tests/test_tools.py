@@ -3,7 +3,7 @@ import os
 import shutil
 import sys
 
-from conftest import ROOT, release, run
+from helpers import ROOT, release, run_command
 
 
 def test_a_file_that_is_no_photograph_is_named(tmp_path):
@@ -13,10 +13,10 @@ def test_a_file_that_is_no_photograph_is_named(tmp_path):
     shutil.copy(os.path.join(ROOT, "images", "avion.jpg"), str(folder))
     command = [sys.executable, "tools/measure_photos.py", str(tmp_path / "photos"),
                "--checkpoint-dir", str(tmp_path / "weights")]
-    done = run(*command)
+    done = run_command(*command)
     assert done.returncode == 0 and "airplane          1" in done.stdout, done.stderr
     (folder / "notes.txt").write_text("no picture")
-    done = run(*command)
+    done = run_command(*command)
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.startswith("error: %s is not a picture" % (folder / "notes.txt"))
     assert len(done.stderr.splitlines()) == 1

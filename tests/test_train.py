@@ -9,70 +9,11 @@ import time
 
 import numpy as np
 import pytest
-from conftest import ROOT, generated_images
-from conftest import run as run_command
-from forked import run, start
+from helpers import (ROOT, TRAIN, assert_same_bits, block, generated_images, run, run_command,
+                     small_run, start, start_command, state, states, unblock, variables)
 
 from support import checkpoint
 from support.tf1 import computes_bfloat16, tf
-
-TRAIN = "ex03_cifar.train"
-
-
-def options(data, folder, **more):
-    """A small run's command line: 8 steps, a state saved after each.
-
-    Four are in the first epoch and two in each of the others, which see the harder images.
-    """
-    given = {"data-dir": data, "checkpoint-dir": folder, "curves": os.path.join(folder, "c.png"),
-             "images": 500, "validation": 100, "batch-size": 100, "epochs": 3, "save-every": 0,
-             "precision": "float32"}
-    given.update({name.replace("_", "-"): value for name, value in more.items()})
-    command = ["--widths", "8", "16", "16"]
-    for name, value in given.items():
-        command += ["--" + name] if value is True else ["--" + name, str(value)]
-    return command
-
-
-def variables(folder):
-    """Return every variable of the checkpoint in `folder`, a dict of name to array."""
-    def read(prefix):
-        reader = tf.train.NewCheckpointReader(prefix)
-        return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-    return checkpoint.load(folder, read, expected=(".json", ".npz") if "step-" in folder else (".meta",))
-
-
-def states(folder):
-    return sorted(name for name in os.listdir(os.path.join(folder, "state")) if "step-" in name)
-
-
-def state(folder, step):
-    return os.path.join(folder, "state", "step-%08d" % step)
-
-
-def remembered(folder):
-    """Return what a state remembers of the images, a dict of name to array."""
-    name, = [name for name in os.listdir(folder) if name.endswith(".npz")]
-    with np.load(os.path.join(folder, name)) as arrays:
-        return dict(arrays)
-
-
-def assert_same_bits(first, second):
-    assert set(first) == set(second)
-    for name in first:
-        assert first[name].tobytes() == second[name].tobytes(), name
-
-
-def block(folder):
-    """Let no weights be released there: a run then keeps its states, the last one included."""
-    seal = os.path.join(folder, "SHA256SUMS")
-    if os.path.isfile(seal):
-        os.remove(seal)
-    os.makedirs(seal)
-
-
-def unblock(folder):
-    os.rmdir(os.path.join(folder, "SHA256SUMS"))
 
 
 def epoch_lines(text):
@@ -85,7 +26,7 @@ def undisturbed(small_data, tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("undisturbed"))
     run(TRAIN, ["--help"], os.path.join(folder, "out"))  # starts the fork server
     began = time.time()
-    code, text = run(TRAIN, options(small_data, folder), os.path.join(folder, "out"))
+    code, text = run(TRAIN, small_run(small_data, folder), os.path.join(folder, "out"))
     assert code == 0, text
     return folder, text, time.time() - began
 
@@ -95,7 +36,7 @@ def unreleased(small_data, tmp_path_factory):
     """The folder of the same run, all of it done but for the release, and what it printed."""
     folder = str(tmp_path_factory.mktemp("unreleased"))
     block(folder)
-    code, text = run(TRAIN, options(small_data, folder), os.path.join(folder, "out"))
+    code, text = run(TRAIN, small_run(small_data, folder), os.path.join(folder, "out"))
     assert code == 1 and "cannot be written to %s" % folder in text and "Traceback" not in text
     unblock(folder)
     return folder, text
@@ -109,14 +50,14 @@ def stopped(unreleased, tmp_path):
 
 def test_it_learns_500_images_and_a_new_process_restores_the_same_logits(small_data, tmp_path):
     folder = str(tmp_path)
-    code, text = run(TRAIN, options(small_data, folder, epochs=100, validation=0, save_every=600),
+    code, text = run(TRAIN, small_run(small_data, folder, epochs=100, validation=0, save_every=600),
                      str(tmp_path / "out"))
     assert code == 0, text
     accuracy = float(re.findall(r"training accuracy ([\d.]+) %", text)[-1])
     assert accuracy > 97, text
 
     program = ("import sys, numpy as np\n"
-               "from conftest import generated_images\n"
+               "from helpers import generated_images\n"
                "from ex03_cifar.classifier import Classifier\n"
                "images, labels = generated_images(500, seed=2)\n"
                "logits = Classifier(sys.argv[1], exact=True).view_logits(images)\n"
@@ -141,7 +82,7 @@ def test_it_learns_500_images_and_a_new_process_restores_the_same_logits(small_d
 
 def test_it_learns_in_bfloat16_and_in_parts(small_data, tmp_path):
     epochs = 25 if computes_bfloat16() else 50  # emulated, sums are rounded more often
-    code, text = run(TRAIN, options(small_data, str(tmp_path), epochs=epochs, validation=0,
+    code, text = run(TRAIN, small_run(small_data, str(tmp_path), epochs=epochs, validation=0,
                                     precision="bfloat16", save_every=600), str(tmp_path / "out"))
     assert code == 0, text
     assert float(re.findall(r"training accuracy ([\d.]+) %", text)[-1]) > 90, text
@@ -150,7 +91,7 @@ def test_it_learns_in_bfloat16_and_in_parts(small_data, tmp_path):
 def test_ctrl_c_saves_in_the_middle_of_an_epoch_and_the_same_command_goes_on(
         small_data, undisturbed, tmp_path):
     folder = str(tmp_path / "stopped")
-    command = [sys.executable, "-m", TRAIN] + options(small_data, folder, save_every=600,
+    command = [sys.executable, "-m", TRAIN] + small_run(small_data, folder, save_every=600,
                                                       epochs=200, batch_size=20)
     code, lines = interrupt(command, signal.SIGINT)
     assert code == 130 and "Traceback" not in lines
@@ -163,9 +104,7 @@ def test_ctrl_c_saves_in_the_middle_of_an_epoch_and_the_same_command_goes_on(
 
 def interrupt(command, number):
     """Send the signal after the first epoch's line; return the exit code and all that was printed."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                               universal_newlines=True, env=environment)
+    process = start_command(*command, stderr=subprocess.STDOUT, env={"PYTHONUNBUFFERED": ""})
     lines = []
     for line in process.stdout:  # at once, although this is a pipe
         lines.append(line)
@@ -180,7 +119,7 @@ def test_two_runs_with_one_seed_print_and_save_the_same(
         small_data, undisturbed, unreleased, stopped, tmp_path):
     reference, text, _ = undisturbed
     assert epoch_lines(unreleased[1]) == epoch_lines(text) and len(epoch_lines(text)) == 3
-    code, rest = run(TRAIN, options(small_data, stopped), str(tmp_path / "out"))
+    code, rest = run(TRAIN, small_run(small_data, stopped), str(tmp_path / "out"))
     assert code == 0 and "Going on from step 8 " in rest and epoch_lines(rest) == []
     assert_same_bits(variables(stopped), variables(reference))
 
@@ -195,7 +134,7 @@ def test_at_most_two_states_are_kept_and_none_of_a_finished_run(undisturbed, unr
 def test_a_finished_run_does_not_block_one_with_other_options(
         small_data, undisturbed, tmp_path, more):
     folder = shutil.copytree(undisturbed[0], str(tmp_path / "copy"))
-    code, text = run(TRAIN, options(small_data, folder, **more), str(tmp_path / "out"))
+    code, text = run(TRAIN, small_run(small_data, folder, **more), str(tmp_path / "out"))
     assert code == 0 and "Going on" not in text, text
     assert epoch_lines(text) and epoch_lines(text)[0] not in undisturbed[1]
     shapes = [{name: value.shape for name, value in variables(place).items()}
@@ -206,12 +145,12 @@ def test_a_finished_run_does_not_block_one_with_other_options(
 def test_contradicting_options_are_named_and_fresh_starts_over(
         small_data, unreleased, stopped, tmp_path):
     output = str(tmp_path / "out")
-    code, text = run(TRAIN, options(small_data, stopped, epochs=4, seed=7), output)
+    code, text = run(TRAIN, small_run(small_data, stopped, epochs=4, seed=7), output)
     assert code == 2 and "Traceback" not in text
     assert "epochs 3, now 4" in text and "seed 0, now 7" in text and "--fresh" in text
     assert "batch" not in text
     assert states(stopped) == states(unreleased[0])
-    code, text = run(TRAIN, options(small_data, stopped, epochs=4, seed=7, fresh=True), output)
+    code, text = run(TRAIN, small_run(small_data, stopped, epochs=4, seed=7, fresh=True), output)
     assert code == 0 and len(epoch_lines(text)) == 4
 
 
@@ -224,7 +163,7 @@ def damage(folder):
 def test_a_damaged_newest_state_falls_back_on_the_one_before(
         small_data, undisturbed, stopped, tmp_path):
     damage(state(stopped, 8))
-    code, text = run(TRAIN, options(small_data, stopped), str(tmp_path / "out"))
+    code, text = run(TRAIN, small_run(small_data, stopped), str(tmp_path / "out"))
     assert code == 0 and "Going on from step 7 " in text
     assert_same_bits(variables(stopped), variables(undisturbed[0]))
 
@@ -233,20 +172,20 @@ def test_with_no_whole_state_nothing_is_overwritten_without_fresh(small_data, st
     output = str(tmp_path / "out")
     damage(state(stopped, 8))
     damage(state(stopped, 7))
-    code, text = run(TRAIN, options(small_data, stopped), output)
+    code, text = run(TRAIN, small_run(small_data, stopped), output)
     assert code == 2 and "--fresh starts over" in text and "Traceback" not in text
     assert len(states(stopped)) == 2
-    code, text = run(TRAIN, options(small_data, stopped, fresh=True, epochs=1), output)
+    code, text = run(TRAIN, small_run(small_data, stopped, fresh=True, epochs=1), output)
     assert code == 0 and states(stopped) == []
 
 
 def test_a_second_training_into_one_folder_refuses(small_data, tmp_path):
     folder, output = str(tmp_path / "shared"), str(tmp_path / "first")
-    first = start(TRAIN, options(small_data, folder, epochs=500, save_every=600), output)
+    first = start(TRAIN, small_run(small_data, folder, epochs=500, save_every=600), output)
     while "epoch" not in (open(output).read() if os.path.exists(output) else ""):
         assert first.is_alive()
         time.sleep(0.1)
-    code, text = run(TRAIN, options(small_data, folder), str(tmp_path / "second"))
+    code, text = run(TRAIN, small_run(small_data, folder), str(tmp_path / "second"))
     assert first.is_alive()
     first.kill()
     first.join()
@@ -263,14 +202,14 @@ def test_a_full_disk_is_a_sentence_and_leaves_the_state_before_it(
         if name.startswith(("weights-", "SHA256SUMS")):
             shutil.copy(os.path.join(undisturbed[0], name), stopped)
     for limit in (5000, 20000, 60000):
-        code, text = run(TRAIN, options(small_data, stopped), str(tmp_path / ("out%d" % limit)),
-                         largest_file=limit)
+        code, text = run(TRAIN, small_run(small_data, stopped), str(tmp_path / ("out%d" % limit)),
+                         limits={"FSIZE": limit})
         assert code == 1 and "cannot be written to" in text, text
         assert "Traceback" not in text
         assert states(stopped) == ["step-00000007"]
         assert_same_bits(variables(state(stopped, 7)), before)
         assert_same_bits(variables(stopped), released)
-    code, _ = run(TRAIN, options(small_data, stopped), str(tmp_path / "out"))
+    code, _ = run(TRAIN, small_run(small_data, stopped), str(tmp_path / "out"))
     assert code == 0
     assert_same_bits(variables(stopped), released)
 
@@ -278,7 +217,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_the_state_before_it(
 def test_a_folder_that_cannot_be_written_is_a_sentence(small_data, tmp_path):
     (tmp_path / "file").write_text("")
     for folder in (str(tmp_path / "file" / "folder"), "/proc/checkpoints"):
-        code, text = run(TRAIN, options(small_data, folder, curves=str(tmp_path / "curves.png")),
+        code, text = run(TRAIN, small_run(small_data, folder, curves=str(tmp_path / "curves.png")),
                          str(tmp_path / "out"))
         assert code == 1 and "Traceback" not in text
         assert "cannot be written to %s" % folder in text
@@ -287,7 +226,7 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(small_data, tmp_path):
 def test_a_lost_data_file_leaves_the_state_untouched(small_data, unreleased, stopped, tmp_path):
     data = shutil.copytree(small_data, str(tmp_path / "data"))
     os.remove(os.path.join(data, "data_batch_1.bin"))
-    code, text = run(TRAIN, options(data, stopped), str(tmp_path / "out"))
+    code, text = run(TRAIN, small_run(data, stopped), str(tmp_path / "out"))
     assert code == 1 and "data_batch_1.bin cannot be read" in text and "Traceback" not in text
     assert_same_bits(variables(state(stopped, 8)), variables(state(unreleased[0], 8)))
 
@@ -295,7 +234,7 @@ def test_a_lost_data_file_leaves_the_state_untouched(small_data, unreleased, sto
 def test_weights_that_are_no_numbers_stop_the_run_and_keep_the_good_state(small_data, tmp_path):
     """The step that such a learning rate takes is finite; the one after it starts from there."""
     folder = str(tmp_path / "diverging")
-    code, text = run(TRAIN, options(small_data, folder, learning_rate="1e30"),
+    code, text = run(TRAIN, small_run(small_data, folder, learning_rate="1e30"),
                      str(tmp_path / "out"))
     assert code == 1 and "Traceback" not in text
     assert "no finite number any more after step 2 " in text
@@ -309,32 +248,31 @@ def test_weights_that_are_no_numbers_stop_the_run_and_keep_the_good_state(small_
 def test_a_reader_that_goes_away_is_not_blamed_on_the_curves(small_data, tmp_path):
     """As `| head -1` does."""
     folder = str(tmp_path / "unread")
-    process = subprocess.Popen([sys.executable, "-m", TRAIN] + options(small_data, folder),
-                               cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = start_command(sys.executable, "-m", TRAIN, *small_run(small_data, folder))
     process.stdout.readline()
     process.stdout.close()
-    talk = process.stderr.read().decode()
+    talk = process.stderr.read()
     process.stderr.close()
     assert process.wait() == 128 + signal.SIGPIPE
-    assert "error" not in talk.lower() and "c.png" not in talk
+    assert "error" not in talk.lower() and ".png" not in talk
 
 
 def test_curves_that_cannot_be_drawn_do_not_cost_the_weights(small_data, stopped, tmp_path):
-    os.mkdir(os.path.join(stopped, "c.png"))
-    code, text = run(TRAIN, options(small_data, stopped), str(tmp_path / "out"))
-    assert code == 1 and "c.png cannot be written" in text and "Traceback" not in text
+    os.mkdir(os.path.join(stopped, "ex03_training.png"))
+    code, text = run(TRAIN, small_run(small_data, stopped), str(tmp_path / "out"))
+    assert code == 1 and "ex03_training.png cannot be written" in text and "Traceback" not in text
     assert variables(stopped) and states(stopped) == []
 
 
 def test_a_log_that_cannot_be_written_is_a_sentence(small_data, tmp_path):
-    code, text = run(TRAIN, options(small_data, str(tmp_path), logdir="/proc/logs"),
+    code, text = run(TRAIN, small_run(small_data, str(tmp_path), logdir="/proc/logs"),
                      str(tmp_path / "out"))
     assert code == 1 and "--logdir /proc/logs cannot be written" in text
     assert "Traceback" not in text
 
 
 def test_tensorboard_gets_the_scalars_and_the_graph(small_data, tmp_path):
-    code, text = run(TRAIN, options(small_data, str(tmp_path), logdir=str(tmp_path / "log")),
+    code, text = run(TRAIN, small_run(small_data, str(tmp_path), logdir=str(tmp_path / "log")),
                      str(tmp_path / "out"))
     assert code == 0, text
     events, = os.listdir(str(tmp_path / "log"))

@@ -5,9 +5,8 @@ import shutil
 import signal
 import time
 
-from forked import run, start
-from test_train import (TRAIN, assert_same_bits, block, options, remembered, state, states,
-                        unblock, variables)
+from helpers import (TRAIN, assert_same_bits, block, remembered, run, small_run, start, state, states,
+                     unblock, variables)
 from test_train import undisturbed, unreleased  # noqa: F401, fixtures
 
 
@@ -19,7 +18,7 @@ def test_a_run_killed_at_20_random_moments_ends_in_the_same_weights(
     kills = 0
     while kills < 20:
         began = time.time()
-        process = start(TRAIN, options(small_data, folder), output)
+        process = start(TRAIN, small_run(small_data, folder), output)
         process.join(rng.uniform(0.2, 1.0) * seconds)
         process.kill()
         process.join()
@@ -32,12 +31,12 @@ def test_a_run_killed_at_20_random_moments_ends_in_the_same_weights(
             seconds = min(seconds, time.time() - began)
     # Optimizer slots, moving averages and what it remembers of the images, before the release.
     block(folder)
-    code, text = run(TRAIN, options(small_data, folder), output)
+    code, text = run(TRAIN, small_run(small_data, folder), output)
     assert code == 1, text
     for content in variables, remembered:
         assert_same_bits(content(state(folder, 8)), content(state(unreleased[0], 8)))
     unblock(folder)
-    code, text = run(TRAIN, options(small_data, folder), output)
+    code, text = run(TRAIN, small_run(small_data, folder), output)
     assert code == 0 and states(folder) == [], text
     assert_same_bits(variables(folder), variables(reference))
     assert not [name for name in os.listdir(folder) if name.startswith(".unfinished")]

@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, run
+from helpers import ROOT, run_command
 
 from tools import try_fashion
 
@@ -14,7 +14,7 @@ TARGETS = np.eye(10, dtype=np.float32)
 
 
 def trial(folder, data, *arguments):
-    return run(sys.executable, "tools/try_fashion.py", *[str(argument) for argument in arguments], "--images", "256",
+    return run_command(sys.executable, "tools/try_fashion.py", *[str(argument) for argument in arguments], "--images", "256",
                "--held-out", "200", "--epochs", "3", "--set", "filters=(4, 8, 8)", "--data-dir", str(data))
 
 
@@ -69,7 +69,7 @@ def test_a_student_and_an_average_start_from_what_was_trained(plain, small_fashi
     done = trial(folder, small_fashion, folder / "student", "--from", folder / "plain", "--average", "--mixup", "0.3",
                  "--teachers", folder / "plain", "--teachers-share", "1")
     assert done.returncode == 0, done.stderr
-    done = run(sys.executable, "tools/try_fashion.py", "--compare", str(folder / "plain"), str(folder / "plain"))
+    done = run_command(sys.executable, "tools/try_fashion.py", "--compare", str(folder / "plain"), str(folder / "plain"))
     assert done.stdout.splitlines() == plain[1].splitlines()[-3:]  # the mean of two that are one
 
 
@@ -77,7 +77,7 @@ def test_a_student_and_an_average_start_from_what_was_trained(plain, small_fashi
                                              (["out", "--images", "9", "--held-out", "9"], "batch"), ([], "either")])
 def test_what_it_cannot_do_is_a_sentence(arguments, word, small_fashion, tmp_path):
     os.makedirs(str(tmp_path / "there"))
-    done = run(sys.executable, os.path.join(ROOT, "tools", "try_fashion.py"), "--held-out", "200", "--data-dir",
+    done = run_command(sys.executable, os.path.join(ROOT, "tools", "try_fashion.py"), "--held-out", "200", "--data-dir",
                str(small_fashion), *arguments, cwd=str(tmp_path / "there"))
     assert done.returncode in (1, 2) and "Traceback" not in done.stderr
     assert word in done.stderr.splitlines()[-1]
