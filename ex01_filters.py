@@ -11,6 +11,10 @@ One tf.nn.conv2d applies both Sobel filters at once: its kernel [3, 3, 1, 2] hol
 for one channel of input (the luma). Small integers are exact in float32, so the results are the
 same pixels on every machine, with TensorFlow 1.15 as with 2.21.
 """
+if __name__ == "__main__":  # before anything is imported that may be missing
+    from support import environment
+    environment.check("matplotlib")
+
 import argparse
 import os
 

@@ -8,6 +8,10 @@
 A run that was stopped goes on by the same command. Layers and their order are the exercise's;
 all else was chosen on held-out training pictures (--validation; docs/measurements.md).
 """
+if __name__ == "__main__":  # before anything is imported that may be missing
+    from support import environment
+    environment.check("matplotlib", "tf_keras")
+
 import argparse
 import dataclasses
 import json

@@ -3,6 +3,10 @@
 Images a second mean little on another machine. One large convolution, timed in the same run, is
 what TensorFlow reaches at best there: the share of it tells what a recipe leaves unused.
 """
+if __name__ == "__main__":  # before anything is imported that may be missing
+    from support import environment
+    environment.check("tf_keras")
+
 import argparse
 import os
 import time

@@ -1,4 +1,8 @@
 """Evaluate the released network on the CIFAR-10 test set: python -m ex03_cifar.evaluate"""
+if __name__ == "__main__":  # before anything is imported that may be missing
+    from support import environment
+    environment.check("matplotlib")
+
 import argparse
 import os
 

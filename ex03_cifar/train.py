@@ -3,6 +3,10 @@
 About 94 % on the test set; docs/measurements.md has the figures. Where an earlier run with the
 same options was stopped, the same command goes on from there.
 """
+if __name__ == "__main__":  # before anything is imported that may be missing
+    from support import environment
+    environment.check("matplotlib", "tf_keras")
+
 import dataclasses
 import functools
 import sys

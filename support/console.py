@@ -17,6 +17,8 @@ import stat
 import sys
 import threading
 
+from support.environment import is_interactive
+
 PATIENCE = 5  # seconds, from Ctrl-C to the end
 TENSORFLOW = re.compile(r"[/\\](tensorflow|tensorflow_core|tf_keras)[/\\]")  # its files
 
@@ -57,7 +59,7 @@ def run(main):
     Ctrl-C ends it without a word, and surely. A reader who went away (`| head -1`) ends it as any command.
     """
     open_closed_streams()
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN and not is_interactive():
         signal.signal(signal.SIGINT, interrupt)
     try:
         code = main() or 0
