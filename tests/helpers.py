@@ -10,6 +10,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import zlib
 
 import numpy as np
@@ -71,12 +72,6 @@ def set_limits(limits):
             resource.setrlimit(getattr(resource, "RLIMIT_" + name), (value, value))
 
 
-def predict(*arguments, **options):
-    """Run ./predict; return (exit code, stdout, stderr)."""
-    done = run_command(sys.executable, PREDICT, *arguments, **options)
-    return done.returncode, done.stdout, done.stderr
-
-
 # ---- Processes that share one import of TensorFlow ----
 # A fork server that has imported the package starts each in milliseconds instead of seconds, which
 # is what makes it possible to kill one twenty times or to show it a hundred damaged files.
@@ -85,7 +80,7 @@ FORKS = "forkserver" in multiprocessing.get_all_start_methods()
 CONTEXT = multiprocessing.get_context("forkserver" if FORKS else "spawn")
 if FORKS:
     CONTEXT.set_forkserver_preload(["ex03_cifar.train", "ex03_cifar.evaluate", "ex03_cifar.optimizer",
-                                    "matplotlib.backends.backend_agg", "tqdm"])
+                                    "matplotlib.backends.backend_agg", "matplotlib.figure", "tqdm"])
 
 
 def start(program, arguments, output, limits=None, prepare=None):
@@ -102,7 +97,7 @@ def start(program, arguments, output, limits=None, prepare=None):
     """
     streams = output if isinstance(output, dict) else {1: output, 2: output}
     begins = CONTEXT.Event()
-    process = CONTEXT.Process(target=_main, args=(program, [str(word) for word in arguments], streams,
+    process = CONTEXT.Process(target=_main, args=(program, [os.fsdecode(word) for word in arguments], streams,
                                                   limits or {}, prepare, begins))
     process.start()
     begins.wait(60)
@@ -117,6 +112,23 @@ def run(program, arguments, output, timeout=300, **more):
         return process.exitcode, None
     with open(output, encoding="utf-8") as stream:
         return process.exitcode, stream.read()
+
+
+def predict(*arguments, **options):
+    """Run ./predict; return (exit code, stdout, stderr).
+
+    It shares the import of TensorFlow, unless there are options, those of `run_command`: it is
+    then a process of its own. `encoding=None` returns bytes.
+    """
+    encoding = options.pop("encoding", "utf-8")
+    if options:
+        done = run_command(sys.executable, PREDICT, *arguments, encoding=encoding, **options)
+        return done.returncode, done.stdout, done.stderr
+    with tempfile.TemporaryDirectory() as folder:
+        streams = {0: os.devnull, 1: os.path.join(folder, "out"), 2: os.path.join(folder, "err")}
+        code, _ = run("predict", arguments, streams)
+        printed = [open(streams[number], "rb").read() for number in (1, 2)]
+    return (code,) + tuple(text.decode(encoding) if encoding else text for text in printed)
 
 
 def _main(program, arguments, streams, limits, prepare, begins):
