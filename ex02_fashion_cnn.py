@@ -16,7 +16,6 @@ import argparse
 import dataclasses
 import json
 import os
-import sys
 import time
 import types
 import zlib
@@ -26,7 +25,9 @@ import numpy as np
 from PIL import Image
 
 from support import checkpoint, console, fashion_drawings, idx, reports
-from support.console import Interrupted, UserError, say, whole_number
+from support.arguments import (add_recipe_options, add_training_options, check_settings, chosen_recipe,
+                               setting)
+from support.console import Interrupted, UserError, say
 from support.run_state import RunState, Saved, StopRequest
 from support.summaries import open_summaries, write_scalars
 from support.tf1 import fastest, kept_in_float32, tf  # TensorFlow, imported when first used
@@ -35,25 +36,33 @@ from support.tf1 import fastest, kept_in_float32, tf  # TensorFlow, imported whe
 # ---- Hyper-parameters ----
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """All that decides what the weights become, beside the data."""
+    """All that decides what the weights become, apart from the data: value, range, meaning."""
 
-    epochs: int = 30
-    seed: int = 1
-    filters: tuple = (32, 64, 128)      # of the three convolutions
-    kernel_sizes: tuple = (5, 3, 3)
-    dense_units: int = 256
-    batch_size: int = 256
-    peak_learning_rate: float = 0.1     # reached after warm_up of the steps, then straight to zero
-    warm_up: float = 0.15
-    momentum: float = 0.9               # Nesterov
-    weight_decay: float = 5e-4          # L2 on kernels only, not on biases and batch-norm's scales
-    label_smoothing: float = 0.1        # Szegedy et al., arXiv 1512.00567
-    dropout_features: float = 0.4       # before the dense layer
-    dropout_dense: float = 0.3          # before the output layer
-    warp: float = 0.0                   # strength of an affine map of most pictures; 0 is none
-    erase_probability: float = 0.2      # random erasing, Zhong et al., arXiv 1708.04896
-    erase_sides: tuple = (3, 12)        # pixels, smallest and largest
-    precision: str = "bfloat16"         # of training, or "float32"; the weights are float32
+    epochs: int = setting(30, (1, 10000), "passes over the training set")
+    seed: int = setting(1, (0, 10 ** 8), "seed of all random numbers")
+    filters: tuple = setting((32, 64, 128), (1, 4096), "filters of the three convolutions")
+    kernel_sizes: tuple = setting((5, 3, 3), (1, 28), "sides of their kernels, in pixels")
+    dense_units: int = setting(256, (1, 65536), "units of the dense layer")
+    batch_size: int = setting(256, (1, 60000), "pictures per step")
+    peak_learning_rate: float = setting(0.1, (1e-9, 1e30), "highest learning rate, after the "
+                                        "warm-up; then it falls to zero in a straight line")
+    warm_up: float = setting(0.15, (0, 1), "fraction of the steps in which it rises from zero")
+    momentum: float = setting(0.9, (0, 1), "Nesterov momentum")
+    weight_decay: float = setting(5e-4, (0, 1), "L2 penalty of the kernels")
+    label_smoothing: float = setting(0.1, (0, 0.99), "label smoothing")  # arXiv 1512.00567
+    dropout_features: float = setting(0.4, (0, 0.99), "dropout rate before the dense layer")
+    dropout_dense: float = setting(0.3, (0, 0.99), "dropout rate before the output layer")
+    warp: float = setting(0.0, (0, 10), "strength of random affine maps; 0 turns them off")
+    erase_probability: float = setting(0.2, (0, 1), "probability of random erasing, per picture")
+    erase_sides: tuple = setting((3, 12), (1, 28), "smallest and largest side that is erased, in "
+                                 "pixels")  # Zhong et al., arXiv 1708.04896
+    precision: str = setting("bfloat16", ("float32", "bfloat16"), "precision of training; the "
+                             "weights are always float32")
+
+    def __post_init__(self):
+        check_settings(self)
+        if self.erase_sides[0] > self.erase_sides[1]:
+            raise ValueError("--erase-sides: the smallest side comes first")
 
 
 RECIPES = {"default": Recipe(),
@@ -63,6 +72,7 @@ RECIPES = {"default": Recipe(),
 
 # ---- Data ----
 RELEASE = os.path.join(console.REPOSITORY, "checkpoints", "fashion")
+RUN = os.path.join(console.REPOSITORY, "checkpoints", "runs", "fashion")
 CLASS_NAMES = ['T-shirt/top', 'Trouser', 'Pullover', 'Dress',
                'Coat', 'Sandal', 'Shirt', 'Sneaker', 'Bag', 'Ankle boot']
 PIXEL_MEAN, PIXEL_STD = 72.94, 90.02  # of the training pictures, on the scale 0 to 255
@@ -401,24 +411,17 @@ def parse(arguments=None):
     option = parser.add_argument
     alone = parser.add_mutually_exclusive_group().add_argument
     alone("--evaluate", action="store_true", help="only evaluate the saved weights and draw")
-    option("--recipe", choices=sorted(RECIPES), default="default", help="default: %(default)s")
-    option("--epochs", type=whole_number(1, 10000), help="passes over the training set (default: "
-           + ", ".join("%s %d" % (name, RECIPES[name].epochs) for name in sorted(RECIPES)) + ")")
-    option("--seed", type=whole_number(0, 10 ** 8), default=1, help="default: %(default)s")
     alone("--validation", action="store_true", help="train without the last %d training pictures "
            "and report on these; nothing is saved" % VALIDATION_SIZE)
-    alone("--fresh", action="store_true", help="start over: forget a run that was stopped")
-    console.training_options(parser, RELEASE, console.setting(Recipe))
+    add_training_options(parser, "fashion")
+    add_recipe_options(parser, RECIPES, "default")
+    parser.set_defaults(precision=fastest("bfloat16"), checkpoint_dir=None)
     option("--data-dir", metavar="DIR", help="folder or Keras home with the Fashion-MNIST files "
            "(default: $KERAS_HOME, else ~/.keras, where they are downloaded if need be)")
-    option("--image-dir", metavar="DIR", help="for the pictures (default: images/, with "
-           "--checkpoint-dir that folder)")
     options = parser.parse_args(arguments)
-    options.image_dir = options.image_dir or console.picture_folder(options.checkpoint_dir, RELEASE)
-    recipe = RECIPES[options.recipe]
-    changes = dict(precision=fastest(recipe.precision), seed=options.seed,
-                   epochs=options.epochs or recipe.epochs)
-    return dataclasses.replace(recipe, **dict(changes, **dict(options.set))), options
+    options.checkpoint_dir = options.checkpoint_dir or (RELEASE if options.evaluate else RUN)
+    options.image_dir = options.output_dir or options.checkpoint_dir
+    return chosen_recipe(parser, options, RECIPES), options
 
 
 def main(arguments=None):

@@ -1,51 +1,53 @@
-"""Augmentation: pure functions of (images, rng), images uint8 [N,H,W,3] in and out."""
+"""Augmentation: functions of (images, rng), images uint8 [N,H,W,3] in and out."""
 import numpy as np
 
+from ex03_cifar.recipes import schedule
 
-def training_batch(images, mirrored, recipe, progress, rng):
+
+def training_batch(images, flipped, recipe, progress, rng):
     """Return a batch as a training step sees it, uint8 [N,S,S,3].
 
     Args:
         images: uint8 [N,32,32,3].
-        mirrored: bool [N], whether each image is to be mirrored.
+        flipped: bool [N], which images are flipped.
         recipe: a `recipes.Recipe`.
-        progress: the share of the run that is over.
-        rng: the `np.random.RandomState` that draws all that is random.
+        progress: the fraction of the run that is over, from 0 to 1; it decides the side S.
+        rng: the `np.random.RandomState` of all random numbers.
     """
-    images = mirror(shift(images, rng, recipe.shift), mirrored)
-    if recipe.rescaled:
-        images = rescale(images, rng, recipe.rescaled, recipe.scales)
-    if recipe.recoloured:
-        images = recolour(images, rng, recipe.recoloured, recipe.colour)
+    images = flip(shift(images, rng, recipe.shift), flipped)
+    if recipe.scale_jitter_prob:
+        images = scale_jitter(images, rng, recipe.scale_jitter_prob, recipe.scale_jitter)
+    if recipe.colour_jitter_prob:
+        images = colour_jitter(images, rng, recipe.colour_jitter_prob, recipe.colour_jitter)
     if recipe.cutout:
         images = cutout(images, rng, recipe.cutout)
-    for stage in recipe.stages:
-        if progress < stage.until:
-            return small_parts(images, rng, stage.side, stage.largest)
+    for stage in schedule(recipe).stages[:-1]:
+        if progress < stage.end:
+            return random_resized_crop(images, rng, stage.side, stage.crop)
     return images
 
 
-def shift(images, rng, most):
-    """Move each image by up to `most` pixels along both axes; the border is mirrored inwards."""
-    padded = np.pad(images, ((0, 0), (most, most), (most, most), (0, 0)), "reflect")
-    return random_squares(padded, rng, images.shape[1])
+def shift(images, rng, largest):
+    """Shift each image by up to `largest` pixels along both axes, with reflect padding."""
+    padded = np.pad(images, ((0, 0), (largest, largest), (largest, largest), (0, 0)), "reflect")
+    return random_crop(padded, rng, images.shape[1])
 
 
-def random_squares(images, rng, side):
-    """Cut a square out of each image [N,H,H,3], at a place of its own: [N,side,side,3]."""
+def random_crop(images, rng, side):
+    """Crop [N,side,side,3] from images [N,H,H,3], at a random place in each."""
     count, room = len(images), images.shape[1] - side + 1
     rows = rng.randint(0, room, count)[:, None] + np.arange(side)
     columns = rng.randint(0, room, count)[:, None] + np.arange(side)
     return images[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
-def mirror(images, chosen):
-    """Mirror left and right the images where `chosen`, bool [N], is true."""
+def flip(images, chosen):
+    """Flip horizontally the images where `chosen`, bool [N], is true."""
     return np.where(chosen[:, None, None, None], images[:, :, ::-1], images)
 
 
 def cutout(images, rng, size, fill=(125, 123, 114)):
-    """Cover a square of `size` pixels with the mean colour (DeVries and Taylor, arXiv 1708.04552)."""
+    """Fill a random square of `size` pixels with the mean colour (cutout, arXiv 1708.04552)."""
     count, height, width, _ = images.shape
     top = rng.randint(0, height - size + 1, count)[:, None]
     left = rng.randint(0, width - size + 1, count)[:, None]
@@ -55,82 +57,83 @@ def cutout(images, rng, size, fill=(125, 123, 114)):
     return np.where(covered[..., None], np.array(fill, np.uint8), images)
 
 
-def small_parts(images, rng, side, largest):
-    """Cut a square out of each image and reduce it to [N,side,side,3].
+def random_resized_crop(images, rng, side, largest):
+    """Crop a random square from each image and resize it to [N,side,side,3].
 
-    The squares' size is drawn once a call, from `side` to `largest`, so that scales vary. Early
-    epochs cost less on small images and learn nearly as much (Tan and Le 2021, progressive
-    learning, arXiv 2104.00298).
+    The size of the squares, from `side` to `largest`, is drawn once per call. Early epochs cost
+    less on small images and learn nearly as much (progressive learning, Tan and Le 2021, arXiv
+    2104.00298); crops of several sizes keep the scale of objects varied.
     """
-    squares = random_squares(images, rng, rng.randint(side, largest + 1))
-    return squares if squares.shape[1] == side else shrink(squares, side)
+    crops = random_crop(images, rng, rng.randint(side, largest + 1))
+    return crops if crops.shape[1] == side else resize_down(crops, side)
 
 
-def shrink(images, side):
-    """Reduce images [N,H,H,3] to [N,side,side,3]; each new pixel is the mean of what it covers."""
+def resize_down(images, side):
+    """Resize images [N,H,H,3] to [N,side,side,3]: each new pixel is the mean of its area."""
     whole = images.shape[1]
-    # Row i: which share of new pixel i each old pixel has.
-    shares = np.repeat(np.eye(whole, dtype=np.float32), side, axis=0)
-    shares = shares.reshape(side, whole, whole).mean(axis=1)
-    rows = np.matmul(shares, images.reshape(len(images), whole, -1).astype(np.float32))
-    both = np.matmul(shares, rows.reshape(-1, whole, images.shape[-1]))
+    # Row i holds the weights of the old pixels in new pixel i.
+    weights = np.repeat(np.eye(whole, dtype=np.float32), side, axis=0)
+    weights = weights.reshape(side, whole, whole).mean(axis=1)
+    rows = np.matmul(weights, images.reshape(len(images), whole, -1).astype(np.float32))
+    both = np.matmul(weights, rows.reshape(-1, whole, images.shape[-1]))
     return np.rint(both).astype(np.uint8).reshape(len(images), side, side, -1)
 
 
-def rescale(images, rng, share, scales, stretch=4 / 3):
-    """Draw a `share` of the images anew: the object larger or smaller, elsewhere, and stretched.
+def scale_jitter(images, rng, prob, scales, stretch=4 / 3):
+    """Scale, stretch and shift images at random, each with probability `prob`.
 
-    Photographs show objects at sizes that CIFAR-10 does not have, and to squash a rectangle
-    stretches them. What is beyond the border is the mirror image.
+    Photographs show objects at sizes that CIFAR-10 does not have, and squashing a rectangle to a
+    square stretches them. Beyond its border an image continues as its mirror image.
 
     Args:
         images: uint8 [N,H,H,3].
-        scales: (smallest, largest) factor of the object's size; its logarithm is uniform.
-        stretch: the largest ratio of the two sides' factors; its logarithm is uniform as well.
+        scales: (smallest, largest) factor of size; its logarithm is uniform.
+        stretch: largest ratio between the factors of width and height; its logarithm is uniform.
     """
     drawn = [rng.uniform(low, high, len(images)) for low, high in (
         (0, 1), np.log(scales), np.log((1 / stretch, stretch)), (-0.5, 0.5), (-0.5, 0.5))]
-    chosen = np.flatnonzero(drawn[0] < share)
+    chosen = np.flatnonzero(drawn[0] < prob)
     scale, ratio, top, left = [numbers[chosen] for numbers in drawn[1:]]
     count, side = len(chosen), images.shape[1]
     rows = resampling(np.exp(scale + ratio / 2), top, side)
     columns = resampling(np.exp(scale - ratio / 2), left, side)
     tall = np.matmul(rows, images[chosen].reshape(count, side, 3 * side).astype(np.float32))
-    drawn = np.matmul(columns[:, None], tall.reshape(count, side, side, 3))
+    scaled = np.matmul(columns[:, None], tall.reshape(count, side, side, 3))
     result = images.copy()
-    result[chosen] = np.clip(np.rint(drawn), 0, 255)
+    result[chosen] = np.clip(np.rint(scaled), 0, 255)
     return result
 
 
 def resampling(factor, place, side):
-    """Return float32 [N,side,side]: the share of each pixel of a row in each new one.
+    """Return float32 [N,side,side]: the weight of each pixel of a row in each new one.
 
     The filter is a triangle as wide as a new pixel, or an old one if that is wider, as Pillow's.
 
     Args:
-        factor: [N], how many times as large the new row shows things.
-        place: [N] from -0.5 to 0.5, where the part lies that is shown, or the row in what is.
+        factor: [N], how many times larger the new row shows things.
+        place: [N] from -0.5 to 0.5, where in the old row the new one lies, or the other way round.
     """
     middle = side / 2 + place * np.abs(side / factor - side)
     centres = middle[:, None] + (np.arange(side) + 0.5 - side / 2) / factor[:, None]
     centres = np.clip(centres, 0.5 - side, 2 * side - 0.5)  # one mirror image on either side
     distance = np.abs(np.arange(-side, 2 * side) + 0.5 - centres[:, :, None]).astype(np.float32)
-    shares = np.maximum(0, 1 - distance / np.maximum(1, 1 / factor).astype(np.float32)[:, None, None])
-    left, inside, right = np.split(shares, 3, axis=2)
-    shares = left[:, :, ::-1] + inside + right[:, :, ::-1]
-    return shares / shares.sum(axis=2, keepdims=True)
+    widths = np.maximum(1, 1 / factor).astype(np.float32)[:, None, None]
+    weights = np.maximum(0, 1 - distance / widths)
+    left, inside, right = np.split(weights, 3, axis=2)
+    weights = left[:, :, ::-1] + inside + right[:, :, ::-1]
+    return weights / weights.sum(axis=2, keepdims=True)
 
 
-def recolour(images, rng, share, strength):
-    """Change brightness, contrast and saturation of a `share` of the images (Howard 2013, arXiv
-    1312.5402): by factors from 1 - strength to 1 + strength, the saturation by twice that.
+def colour_jitter(images, rng, prob, strength):
+    """Change brightness, contrast and saturation (Howard 2013, arXiv 1312.5402).
 
-    Args:
-        images: uint8 [N,H,W,3].
+    Each image uint8 [H,W,3] is changed with probability `prob`, by factors from 1 - strength to
+    1 + strength; the saturation by twice that.
     """
-    chosen = np.flatnonzero(rng.uniform(0, 1, len(images)) < share)
+    chosen = np.flatnonzero(rng.uniform(0, 1, len(images)) < prob)
     brightness, contrast, saturation = [
-        1 + strength * rng.uniform(-most, most, len(images)).astype(np.float32)[chosen, None, None, None]
+        1 + strength * rng.uniform(-most, most, len(images)).astype(np.float32)[chosen, None, None,
+                                                                              None]
         for most in (1, 1, 2)]
     pixels = images[chosen].astype(np.float32)
     grey = pixels.dot(np.array([0.299, 0.587, 0.114], np.float32))[..., None]

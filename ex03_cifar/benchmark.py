@@ -19,8 +19,9 @@ from ex03_cifar.augment import training_batch
 from ex03_cifar.classifier import IMAGES_A_RUN
 from ex03_cifar.graph import build
 from ex03_cifar.network import flops
-from ex03_cifar.recipes import RECIPES, epoch_steps, training_stages
+from ex03_cifar.recipes import RECIPES, schedule
 from support import console
+from support.arguments import whole_number
 from support.tf1 import chrome_trace, fastest, tf
 
 CONVOLUTION = dict(images=256, side=16, channels=256)  # 3x3, as many filters as channels
@@ -45,7 +46,6 @@ def network(recipe):
     The images are noise, which costs what pictures cost, and whole; augmentation is part of the
     step.
     """
-    recipe = replace(recipe, stages=())
     rng = np.random.RandomState(0)
     size = recipe.batch_size
     count = max(size, IMAGES_A_RUN)
@@ -68,9 +68,9 @@ def network(recipe):
 
 def run_flops(recipe):
     """Return the floating-point operations of a whole training run, as `network.flops` counts."""
-    seen = sum(epoch_steps(recipe)) * recipe.batch_size
-    image = sum((stage.until - begin) * flops(recipe.widths, recipe.convolutions, stage.side)
-                for stage, begin in training_stages(recipe))
+    seen = schedule(recipe).epoch_ends[-1] * recipe.batch_size
+    image = sum((stage.end - stage.begin) * flops(recipe.widths, recipe.convolutions, stage.side)
+                for stage in schedule(recipe).stages)
     return TRAINING * seen * image
 
 
@@ -129,7 +129,7 @@ def parse(arguments):
                         help="the network (default: %(default)s)")
     parser.add_argument("--precision", choices=("float32", "bfloat16"),
                         help="of training, beside float32 (default: the recipe's)")
-    parser.add_argument("--seconds", type=console.whole_number(1), default=60,
+    parser.add_argument("--seconds", type=whole_number(1, 86400), default=60,
                         help="how long to measure (default: %(default)s)")
     parser.add_argument("--timeline", metavar="JSON", type=os.path.abspath,
                         help="also trace one training step, for chrome://tracing, and print where "

@@ -13,6 +13,7 @@ from ex03_cifar.calibration import calibration_error
 from ex03_cifar.classifier import RELEASE, Classifier
 from ex03_cifar.views import cifar_views
 from support import console
+from support.arguments import whole_number
 from support.reports import accuracy, class_table, confusion_matrix
 
 
@@ -41,7 +42,7 @@ def parse(arguments):
     parser.add_argument("--data-dir", default=dataset.default_folder(),
                         help="the folder of the CIFAR-10 binary version; the default one is "
                         "downloaded where it is missing")
-    parser.add_argument("--images", type=console.whole_number(1, 10000), default=10000,
+    parser.add_argument("--images", type=whole_number(1, 10000), default=10000,
                         help="how many test images, from the first on")
     parser.add_argument("--exact", action="store_true",
                         help="compute in float32 even where the processor has bfloat16")

@@ -1,82 +1,125 @@
-"""The recipes: named blocks of hyper-parameters, chosen on images held out of the training set."""
+"""The recipes: named blocks of hyper-parameters, chosen on images held out of the training set.
+
+Each field has its value, its range and the help text of its option. What follows from a recipe in
+time, stage by stage and epoch by epoch, is its `Schedule`.
+"""
+import functools
+from collections import namedtuple
 from dataclasses import dataclass
 
+import numpy as np
 
-@dataclass(frozen=True)
-class Stage:
-    """A part of the run with small images: squares of each image, reduced to one size."""
+from support.arguments import check_settings, setting
 
-    side: int       # pixels, what the squares are reduced to
-    largest: int    # pixels, the squares are drawn from `side` to this
-    until: float    # the share of the run that is over when the stage ends
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which images the later epochs see."""
-
-    after: float    # the share of the epochs that see every image, before
-    hardest: float  # the share of the images that is seen for having the highest loss
-    others: float   # the share of the images that is drawn from the rest
+SIDE = 32  # pixels, of CIFAR-10's images
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The hyper-parameters of a training run."""
+    """The hyper-parameters of a training run. A ValueError names the option that is wrong."""
 
-    widths: tuple = (64, 256, 256)      # filters in each block
-    convolutions: int = 2               # convolutions in each block
-    epochs: int = 19
-    batch_size: int = 500
-    learning_rate: float = 0.13         # of Muon, for the kernels: the step relative to their norm
-    momentum: float = 0.7               # of Muon
-    bias_learning_rate: float = 0.053   # of SGD, for batch normalisation's biases, on batch sums
-    head_learning_rate: float = 0.0012  # of SGD, for the fully connected layer, on batch sums
-    sgd_momentum: float = 0.85
-    weight_decay: float = 2e-6          # an image and step, of what SGD trains
-    label_smoothing: float = 0.2        # Szegedy et al. 2015, arXiv 1512.00567
-    shift: int = 2                      # pixels, the farthest that an image is moved
-    stages: tuple = (Stage(20, 32, until=0.4), Stage(28, 28, until=0.8))  # then whole images
-    selection: Selection = Selection(after=0.2, hardest=0.5, others=0.1)
-    cutout: int = 6                     # pixels, the side of the square that is covered, or 0
-    rescaled: float = 0.0               # the share of the images shown larger or smaller
-    scales: tuple = (0.6, 1.4)          # the smallest and the largest factor of their size
-    recoloured: float = 0.0             # the share of the images whose colours are changed
-    colour: float = 0.3                 # by how much
-    precision: str = "bfloat16"         # of what the blocks compute in training, or "float32"
-    images: int = 50000                 # training images that are used at all, from the first on
-    validation: int = 2000              # of these, drawn at random, are held out
-    seed: int = 0
+    widths: tuple = setting((64, 256, 256), (1, 4096), "filters of each block, one number a block",
+                            nargs="+")
+    convolutions: int = setting(2, (2, 3), "convolutions per block")
+    epochs: int = setting(19, (1, 10000), "passes over the images, the later ones over a selection")
+    batch_size: int = setting(500, (1, 50000), "images per step")
+    learning_rate: float = setting(0.13, (1e-9, 1e30), "learning rate of Muon (convolution kernels):"
+                                   " the length of a step relative to the kernel's norm")
+    momentum: float = setting(0.7, (0, 1), "momentum of Muon")
+    bias_learning_rate: float = setting(0.053, (1e-9, 1e30), "learning rate of SGD for the biases of"
+                                        " batch normalisation; its loss is summed over the batch")
+    head_learning_rate: float = setting(0.0012, (1e-9, 1e30), "the same for the fully connected "
+                                        "layer")
+    sgd_momentum: float = setting(0.85, (0, 1), "momentum of SGD (Nesterov)")
+    weight_decay: float = setting(2e-6, (0, 1), "weight decay of SGD, per image and step")
+    label_smoothing: float = setting(0.2, (0, 0.99), "label smoothing")  # arXiv 1512.00567
+    shift: int = setting(2, (0, SIDE - 1), "largest random shift, in pixels")
+    cutout: int = setting(6, (0, SIDE), "side of the square of cutout, in pixels; 0 turns it off")
+    scale_jitter_prob: float = setting(0.0, (0, 1), "probability of scale jitter, per image")
+    scale_jitter: tuple = setting((0.6, 1.4), (0.1, 10), "smallest and largest factor of size")
+    colour_jitter_prob: float = setting(0.0, (0, 1), "probability of colour jitter, per image")
+    colour_jitter: float = setting(0.3, (0, 1), "largest change of brightness and contrast")
+    stage_sides: tuple = setting((20, 28), (2, SIDE), "side of the images in each early stage, in "
+                                 "pixels; without a number all images are whole", nargs="*")
+    stage_crops: tuple = setting((32, 28), (2, SIDE), "side of the largest random crop that is "
+                                 "resized to that, one number a stage", nargs="*")
+    stage_ends: tuple = setting((0.4, 0.8), (0, 1), "fraction of the run that is over when the "
+                                "stage ends, one number a stage", nargs="*")
+    selection_start: float = setting(0.2, (0, 1), "fraction of the epochs that see all images; the "
+                                     "later ones see selected ones only")
+    hard_fraction: float = setting(0.5, (0, 1), "fraction of the images that is selected for the "
+                                   "highest loss")
+    random_fraction: float = setting(0.1, (0, 1), "fraction of the images that is selected at "
+                                     "random from the others")
+    precision: str = setting("bfloat16", ("float32", "bfloat16"), "precision of the blocks in "
+                             "training; the weights are always float32")
+    images: int = setting(50000, (1, 50000), "training images to use, from the first on")
+    validation: int = setting(2000, (0, 49999), "how many of these are held out for validation")
+    seed: int = setting(0, (0, 2 ** 32 - 1), "seed of all random numbers")
+
+    def __post_init__(self):
+        check_settings(self)
+        for option, problem in contradictions(self):
+            raise ValueError("--%s: %s" % (option, problem))
+
+
+def contradictions(recipe):
+    """Yield (option, problem) for values that are in range but do not fit together."""
+    stages = len(recipe.stage_sides)
+    smallest = min(recipe.stage_sides + (SIDE,))
+    if not len(recipe.stage_crops) == len(recipe.stage_ends) == stages:
+        yield "stage-sides", "give as many numbers for --stage-crops and for --stage-ends"
+    if any(side > crop for side, crop in zip(recipe.stage_sides, recipe.stage_crops)):
+        yield "stage-crops", "a crop must not be smaller than the images of its stage"
+    if list(recipe.stage_ends) != sorted(recipe.stage_ends):
+        yield "stage-ends", "a stage must not end before the one before it"
+    if smallest - 1 < 2 ** len(recipe.widths):
+        yield "widths", ("%d blocks are too many: each halves the images, which have %d pixels (see "
+                         "--stage-sides)" % (len(recipe.widths), smallest))
+    if recipe.scale_jitter[0] > recipe.scale_jitter[1]:
+        yield "scale-jitter", "the smallest factor comes first"
+    if recipe.hard_fraction + recipe.random_fraction > 1:
+        yield "hard-fraction", "with --random-fraction it selects more than all images"
+    if min(schedule(recipe).epoch_sizes) < recipe.batch_size:
+        yield "batch-size", ("of %d images (--images) %d are held out (--validation), and an epoch "
+                             "sees %d of the rest: that is less than a batch of %d"
+                             % (recipe.images, recipe.validation,
+                                min(schedule(recipe).epoch_sizes), recipe.batch_size))
+
+
+# A part of a run, from the fraction `begin` of its steps to `end`: random crops of up to `crop`
+# pixels are resized to `side`.
+Stage = namedtuple("Stage", "side crop begin end")
+
+# What a recipe makes of its run. All but `stages` count images or steps, not fractions.
+# epoch_sizes: how many images each epoch sees
+# full_epochs: how many epochs see all images
+# random_images: how many images of a later epoch are selected at random
+# epoch_ends: the step after the last one of each epoch; a batch is never cut short
+# stages: `Stage`s, the last one of whole images
+Schedule = namedtuple("Schedule", "epoch_sizes full_epochs random_images epoch_ends stages")
+
+
+@functools.lru_cache(maxsize=None)
+def schedule(recipe):
+    """Return the `Schedule` of a `Recipe`."""
+    count = recipe.images - recipe.validation
+    full_epochs = min(recipe.epochs, max(1, round(recipe.selection_start * recipe.epochs)))
+    random_images = int(recipe.random_fraction * count)
+    selected = int(recipe.hard_fraction * count) + random_images
+    sizes = [count] * full_epochs + [selected] * (recipe.epochs - full_epochs)
+    ends = np.cumsum([size // recipe.batch_size for size in sizes]).tolist()
+    bounds = (0,) + recipe.stage_ends + (1,)
+    stages = map(Stage, recipe.stage_sides + (SIDE,), recipe.stage_crops + (SIDE,),
+                 bounds, bounds[1:])
+    return Schedule(tuple(sizes), full_epochs, random_images, tuple(ends), tuple(stages))
 
 
 RECIPES = {
     # 94.0 % in the least time.
     "fast": Recipe(),
-    # The released weights. Width and depth are airbench96's; other sizes and colours make it
+    # The released weights. Width and depth are airbench96's; scale and colour jitter make it
     # better on photographs, for which a long training has the time (docs/measurements.md).
     "best": Recipe(widths=(128, 384, 512), convolutions=3, epochs=75, learning_rate=0.1, cutout=8,
-                   rescaled=0.3, recoloured=0.5),
+                   scale_jitter_prob=0.3, colour_jitter_prob=0.5),
 }
-
-
-def training_stages(recipe):
-    """Yield (stage, the share of the run that is over when it begins), whole images last."""
-    begin = 0
-    for stage in recipe.stages + (Stage(32, 32, until=1),):
-        yield stage, begin
-        begin = stage.until
-
-
-def epoch_sizes(recipe):
-    """Return how many images each epoch sees, a list."""
-    count = recipe.images - recipe.validation
-    selection = recipe.selection
-    whole = max(1, round(selection.after * recipe.epochs))
-    return [count if epoch < whole
-            else int(selection.hardest * count) + int(selection.others * count)
-            for epoch in range(recipe.epochs)]
-
-
-def epoch_steps(recipe):
-    """Return how many steps each epoch has, a list; a batch is never cut short."""
-    return [size // recipe.batch_size for size in epoch_sizes(recipe)]

@@ -9,6 +9,7 @@ if __name__ == "__main__":  # before anything is imported that may be missing
 
 import dataclasses
 import functools
+import os
 import sys
 import time
 import zlib
@@ -22,7 +23,7 @@ from ex03_cifar.calibration import fit_temperature
 from ex03_cifar.classifier import inference_graph, mean_by_picture, run_in_parts
 from ex03_cifar.graph import build
 from ex03_cifar.network import whitening_kernel
-from ex03_cifar.recipes import epoch_sizes, epoch_steps, training_stages
+from ex03_cifar.recipes import schedule
 from ex03_cifar.views import cifar_views
 from support import checkpoint, console
 from support.console import Interrupted, UserError, say
@@ -39,8 +40,9 @@ def main(arguments=None):
     with cluster.launched(run, sys.argv[1:] if arguments is None else arguments):
         history = train(recipe, run)
     if run.task == 0:
-        draw_history(history, recipe, run.curves)
-        say("Released %s, drew %s." % (run.checkpoint_dir, run.curves))
+        path = os.path.join(run.output_dir or run.checkpoint_dir, "ex03_training.png")
+        draw_history(history, recipe, path)
+        say("Saved the weights in %s, drew %s." % (run.checkpoint_dir, path))
 
 
 def train(recipe, run):
@@ -65,7 +67,7 @@ def train(recipe, run):
 
 def fit(team, recipe, run, state, settings, images, labels, held_out):
     """Do what `train` does, with what it has prepared; the `RunState` is None but for task 0."""
-    ends = np.cumsum(epoch_steps(recipe)).tolist()
+    ends = schedule(recipe).epoch_ends
     build_for = functools.partial(build, recipe, ends[-1],
                                   whitening_kernel(images[:WHITENING_IMAGES]))
     with tf.Graph().as_default() as graph, team.device():
@@ -153,7 +155,7 @@ def batches(images, samples, recipe, ends, start, team):
                 indices = samples.order[(step - first) * size:(step - first + 1) * size].copy()
                 rng = team.random(np.random.RandomState([recipe.seed, epoch, step]), size)
                 mine = indices[part]
-                return indices, training_batch(images[mine], samples.mirrored[mine], recipe,
+                return indices, training_batch(images[mine], samples.flipped[mine], recipe,
                                                step / ends[-1], rng)
 
             coming = pool.submit(make, max(start, first))
@@ -217,15 +219,15 @@ def release(session, model, recipe, folder, held_out):
 
 def draw_history(history, recipe, path):
     """Draw the training curves, with the stages of the run marked, into the PNG `path`."""
-    sizes = epoch_sizes(recipe)
-    ends = np.cumsum([0] + sizes)
+    plan = schedule(recipe)
+    ends = (0,) + plan.epoch_ends
 
-    def epochs(share):
-        return float(np.interp(share * ends[-1], ends, range(len(ends))))
-    stages = [("%d×%d" % (stage.side, stage.side), epochs(begin), epochs(stage.until))
-              for stage, begin in training_stages(recipe)]
+    def epochs(fraction):
+        return float(np.interp(fraction * ends[-1], ends, range(len(ends))))
+    stages = [("%d×%d" % (stage.side, stage.side), epochs(stage.begin), epochs(stage.end))
+              for stage in plan.stages]
     from figures.ex03 import draw_training
-    draw_training(history, path, stages, sizes.count(sizes[0]))
+    draw_training(history, path, stages, plan.full_epochs)
 
 
 if __name__ == "__main__":

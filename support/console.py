@@ -4,11 +4,8 @@ stdout is the answer, stderr is the talk. Exit codes: 0 done; 1 something asked 
 2 wrong usage or no usable checkpoint; 130 stopped by Ctrl-C.
 """
 import argparse
-import ast
 import contextlib
-import dataclasses
 import errno
-import math
 import os
 import re
 import shlex
@@ -202,49 +199,6 @@ def open_regular(path):
     return stream
 
 
-def setting(recipe, **kinds):
-    """Return an argparse type: NAME=VALUE -> (name, value) of a field of the dataclass `recipe`.
-
-    Args:
-        kinds: functions of the fields that are no plain Python values, which make them of such.
-    """
-    defaults = {field.name: field.default for field in dataclasses.fields(recipe)}
-
-    def parse(text):
-        name, _, value = text.partition("=")
-        try:
-            default = defaults[name]
-            value = kinds.get(name, lambda plain: plain)(ast.literal_eval(value))
-            if isinstance(default, float) and type(value) is int:
-                value = float(value)
-            if type(value) is not type(default):
-                raise TypeError
-        except KeyError:
-            raise argparse.ArgumentTypeError("%r is none of %s" % (name, ", ".join(sorted(defaults))))
-        except (ValueError, SyntaxError, TypeError):
-            raise argparse.ArgumentTypeError("%r is no value like %r" % (text, default))
-        return name, value
-    return parse
-
-
-def training_options(parser, release, kind):
-    """Add the options that every training has to an `argparse.ArgumentParser`.
-
-    Args:
-        release: the folder of the released weights.
-        kind: the type of --set's values, as `setting` returns it.
-    """
-    parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], type=kind,
-                        help="any other hyper-parameter of the recipe, as a Python value; may be "
-                             "given more than once")
-    parser.add_argument("--save-every", type=number, default=120, metavar="SECONDS",
-                        help="the longest time between two saved states (default: %(default)s)")
-    parser.add_argument("--checkpoint-dir", metavar="DIR", type=os.path.abspath, default=release,
-                        help="for the released weights and, below it, the training state "
-                             "(default: %(default)s)")
-    parser.add_argument("--logdir", metavar="DIR", help="for TensorBoard (default: none)")
-
-
 def command(program, folder, default):
     """Return the command line that fills the checkpoint `folder`, for a sentence that advises it."""
     if os.path.realpath(folder) == os.path.realpath(default):
@@ -276,28 +230,6 @@ def say(text):
     from tqdm import tqdm
     with tqdm.external_write_mode():
         print(text, flush=True)
-
-
-# ---- Types of options, for argparse ----
-
-def whole_number(smallest, largest=None):
-    """Return an argparse type: an int from `smallest` to `largest`."""
-    def convert(text):
-        # Not str.isdigit, which takes a superscript for a digit.
-        if not (re.match(r"[0-9]+\Z", text) and smallest <= int(text)
-                and (largest is None or int(text) <= largest)):
-            raise argparse.ArgumentTypeError("%r is no whole number from %d %s" % (
-                text, smallest, "up" if largest is None else "to %d" % largest))
-        return int(text)
-    return convert
-
-
-def number(text):
-    """An argparse type: a finite float that is not negative."""
-    with contextlib.suppress(ValueError):
-        if 0 <= float(text) < math.inf:
-            return float(text)
-    raise argparse.ArgumentTypeError("%r is no number from 0 up" % text)
 
 
 def png_path(text):

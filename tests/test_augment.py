@@ -8,7 +8,7 @@ IMAGES = np.random.RandomState(0).randint(0, 256, (200, 32, 32, 3)).astype(np.ui
 
 
 def test_a_shift_is_a_crop_of_the_image_mirrored_at_its_border():
-    moved = augment.shift(IMAGES, np.random.RandomState(1), most=2)
+    moved = augment.shift(IMAGES, np.random.RandomState(1), largest=2)
     offsets = set()
     for image, result in zip(IMAGES, moved):
         padded = np.pad(image, ((2, 2), (2, 2), (0, 0)), "reflect")
@@ -21,7 +21,7 @@ def test_a_shift_is_a_crop_of_the_image_mirrored_at_its_border():
 
 def test_the_chosen_images_are_mirrored_left_and_right():
     chosen = np.random.RandomState(2).rand(len(IMAGES)) < 0.5
-    for image, seen, turned in zip(IMAGES, augment.mirror(IMAGES, chosen), chosen):
+    for image, seen, turned in zip(IMAGES, augment.flip(IMAGES, chosen), chosen):
         assert np.array_equal(seen, image[:, ::-1] if turned else image)
 
 
@@ -36,7 +36,7 @@ def test_cutout_covers_one_square_inside_the_image():
 
 
 def test_the_same_generator_state_gives_the_same_images():
-    for function in (lambda *given: augment.shift(*given, most=2),
+    for function in (lambda *given: augment.shift(*given, largest=2),
                      lambda *given: augment.cutout(*given, size=8)):
         first = function(IMAGES, np.random.RandomState(4))
         assert np.array_equal(first, function(IMAGES, np.random.RandomState(4)))
@@ -45,21 +45,21 @@ def test_the_same_generator_state_gives_the_same_images():
 
 def test_a_shrunk_pixel_is_the_mean_of_what_it_covers():
     halved = IMAGES.reshape(-1, 16, 2, 16, 2, 3).mean(axis=(2, 4))
-    assert np.abs(augment.shrink(IMAGES, 16) - halved).max() <= 0.5
+    assert np.abs(augment.resize_down(IMAGES, 16) - halved).max() <= 0.5
     fifths = IMAGES.repeat(5, axis=1).repeat(5, axis=2)  # eight of them are a twentieth of 32
     means = fifths.reshape(-1, 20, 8, 20, 8, 3).mean(axis=(2, 4))
-    assert np.abs(augment.shrink(IMAGES, 20) - means).max() <= 0.5001
+    assert np.abs(augment.resize_down(IMAGES, 20) - means).max() <= 0.5001
 
 
 def test_small_parts_are_squares_of_the_image_of_several_sizes():
     rng = np.random.RandomState(6)
     sizes = set()
     for _ in range(40):
-        part = augment.small_parts(IMAGES[:1], rng, 20, 26)[0]
+        part = augment.random_resized_crop(IMAGES[:1], rng, 20, 26)[0]
         assert part.shape == (20, 20, 3)
         sizes.update(size for size in range(20, 33)
                      for row in range(33 - size) for column in range(33 - size)
-                     if np.array_equal(part, augment.shrink(
+                     if np.array_equal(part, augment.resize_down(
                          IMAGES[:1, row:row + size, column:column + size], 20)[0]))
     assert sizes == set(range(20, 27))
 
@@ -68,26 +68,26 @@ def test_rescaled_images_show_the_object_at_its_new_size():
     images = np.zeros((40, 32, 32, 3), np.uint8)
     images[:, 12:20, 12:20] = 255
     for factor in (0.5, 1, 1.5):
-        shown = augment.rescale(images, np.random.RandomState(0), 1, (factor, factor), stretch=1)
+        shown = augment.scale_jitter(images, np.random.RandomState(0), 1, (factor, factor), stretch=1)
         middle = shown[:, 8:24, 8:24].astype(float) if factor < 1 else shown.astype(float)
         sizes = (middle.sum(axis=(1, 2, 3)) / 255 / 3) ** 0.5
         assert shown.dtype == np.uint8 and np.median(sizes) == pytest.approx(8 * factor, rel=0.05)
     np.testing.assert_array_equal(
-        augment.rescale(images, np.random.RandomState(0), 1, (1, 1), stretch=1), images)
+        augment.scale_jitter(images, np.random.RandomState(0), 1, (1, 1), stretch=1), images)
 
 
 def test_stretched_images_keep_the_objects_area():
     images = np.zeros((200, 32, 32, 3), np.uint8)
     images[:, 12:20, 12:20] = 255
-    shown = augment.rescale(images, np.random.RandomState(0), 1, (1, 1)).astype(float)[..., 0] / 255
+    shown = augment.scale_jitter(images, np.random.RandomState(0), 1, (1, 1)).astype(float)[..., 0] / 255
     np.testing.assert_allclose(shown.sum(axis=(1, 2)), 64, rtol=0.1)
     heights = shown.sum(axis=1).max(axis=1)
     assert 6.8 < heights.min() < 7.4 and 8.7 < heights.max() < 9.4  # 8 times the root of 3/4, of 4/3
 
 
 @pytest.mark.parametrize("change", [
-    lambda images, rng, share: augment.rescale(images, rng, share, (0.6, 1.4)),
-    lambda images, rng, share: augment.recolour(images, rng, share, 0.3)])
+    lambda images, rng, share: augment.scale_jitter(images, rng, share, (0.6, 1.4)),
+    lambda images, rng, share: augment.colour_jitter(images, rng, share, 0.3)])
 def test_this_share_of_the_images_is_changed(change):
     images = np.random.RandomState(1).randint(0, 256, (400, 32, 32, 3)).astype(np.uint8)
     for share in (0, 0.3, 1):
@@ -97,7 +97,7 @@ def test_this_share_of_the_images_is_changed(change):
 
 def test_recoloured_greys_are_grey_and_change_by_no_more_than_the_strength():
     greys = np.full((300, 8, 8, 3), 100, np.uint8)
-    shown = augment.recolour(greys, np.random.RandomState(0), 1, 0.3)
+    shown = augment.colour_jitter(greys, np.random.RandomState(0), 1, 0.3)
     assert (shown == shown[..., :1]).all()
     assert 70 <= shown.min() < 75 and 125 < shown.max() <= 130
-    np.testing.assert_array_equal(augment.recolour(greys, np.random.RandomState(0), 1, 0), greys)
+    np.testing.assert_array_equal(augment.colour_jitter(greys, np.random.RandomState(0), 1, 0), greys)

@@ -11,7 +11,7 @@ from helpers import start
 
 from ex03_cifar import benchmark
 from ex03_cifar.network import flops
-from ex03_cifar.recipes import RECIPES, Selection, Stage
+from ex03_cifar.recipes import RECIPES
 from support.console import UserError
 
 SMALL = replace(RECIPES["fast"], widths=(8, 16, 16), batch_size=100, precision="float32")
@@ -38,13 +38,13 @@ def test_tasks_are_timed_in_turns_and_the_median_is_kept():
 
 
 def test_the_flops_of_a_run_are_those_of_its_stages():
-    recipe = replace(SMALL, epochs=10, images=1100, validation=100, stages=(Stage(16, 32, 0.5),),
-                     selection=Selection(1, 0.5, 0.1))
+    recipe = replace(SMALL, epochs=10, images=1100, validation=100, stage_sides=(16,),
+                     stage_crops=(32,), stage_ends=(0.5,), selection_start=1)
     small, whole = [flops(SMALL.widths, 2, side) for side in (16, 32)]
     assert benchmark.run_flops(recipe) == pytest.approx(3 * 1000 * (5 * small + 5 * whole))
-    recipe = replace(recipe, stages=())
+    recipe = replace(recipe, stage_sides=(), stage_crops=(), stage_ends=())
     assert benchmark.run_flops(recipe) == 3 * 1000 * 10 * whole
-    recipe = replace(recipe, selection=Selection(0.3, 0.5, 0.1))
+    recipe = replace(recipe, selection_start=0.3)
     assert benchmark.run_flops(recipe) == 3 * (3 * 1000 + 7 * 600) * whole
 
 

@@ -48,7 +48,7 @@ def test_fashion_mnist_is_evaluated_alike(tmp_path):
     if not os.path.isdir(os.path.join(os.environ.get("KERAS_HOME", ""), "datasets")):
         pytest.skip("Fashion-MNIST is not in $KERAS_HOME")
     accuracies = [float(re.search(r"Test accuracy: ([\d.]+) %", text).group(1)) for text in
-                  both("ex02_fashion_cnn.py", "--evaluate", "--image-dir", str(tmp_path), timeout=1200)]
+                  both("ex02_fashion_cnn.py", "--evaluate", "--output-dir", str(tmp_path), timeout=1200)]
     assert abs(accuracies[0] - accuracies[1]) <= 0.02
 
 
@@ -69,7 +69,7 @@ def test_training_goes_on_from_the_same_state_with_the_same_losses(small_data, t
     options = ["--data-dir", small_data, "--images", "500", "--validation", "100", "--epochs", "2",
                "--batch-size", "50", "--widths", "8", "16", "16", "--save-every", "0",
                "--precision", "float32",
-               "--curves", str(tmp_path / "curves.png")]
+               "--output-dir", str(tmp_path)]
     begun = str(tmp_path / "begun")
     process = subprocess.Popen(
         [OTHER, "-m", "ex03_cifar.train", "--checkpoint-dir", begun] + options, cwd=ROOT,

@@ -108,7 +108,7 @@ def test_16_steps_have_the_losses_of_one_process(small_data, tmp_path, count):
     for processes in 1, count:
         folder = str(tmp_path / str(processes))
         arguments = small_run(small_data, folder, validation=0, batch_size=500, epochs=16,
-                            save_every=600) + ["--set", "selection=(1,0.5,0.1)"]
+                            save_every=600) + ["--selection-start", "1"]
         block(folder)  # the last state then stays, with all digits
         with Cluster(folder, arguments, processes) if processes > 1 else Alone(
                 folder, arguments) as cluster:
@@ -123,7 +123,7 @@ def test_16_steps_have_the_losses_of_one_process(small_data, tmp_path, count):
 
 @pytest.mark.parametrize("progress", (0.1, 0.5, 0.9))
 def test_the_shares_of_a_batch_are_augmented_as_the_whole(progress):
-    recipe = replace(RECIPES["fast"], rescaled=0.5, recoloured=0.5)
+    recipe = replace(RECIPES["fast"], scale_jitter_prob=0.5, colour_jitter_prob=0.5)
     images = np.random.RandomState(1).randint(0, 256, (7, 32, 32, 3)).astype(np.uint8)
     mirrored = np.arange(7) % 2 == 0
     whole = training_batch(images, mirrored, recipe, progress, np.random.RandomState(0))

@@ -199,13 +199,13 @@ def test_an_evaluation_whose_reader_goes_away_ends_quietly(weights, small_data, 
     assert done.returncode == 141 and done.stderr == "" and done.stdout.count("\n") == 5
 
 
-@pytest.mark.parametrize("module, option", [(TRAIN, "curves"), (EVALUATE, "confusion")])
+@pytest.mark.parametrize("module, option", [(TRAIN, "output_dir"), (EVALUATE, "confusion")])
 def test_a_picture_that_cannot_be_drawn_is_a_sentence_and_leaves_nothing(
         weights, small_data, tmp_path, disk, module, option):
     full = disk(8)
     for folder in (full, "/proc/none"):
-        output = os.path.join(folder, "picture.png")
-        arguments = (small_run(small_data, str(tmp_path / "run"), curves=output) if module == TRAIN
+        output = os.path.join(folder, "ex03_training.png")
+        arguments = (small_run(small_data, str(tmp_path / "run"), output_dir=folder) if module == TRAIN
                      else small_evaluation(small_data, weights, "--confusion", output))
         code, text = run(module, arguments, str(tmp_path / "out"))
         assert code == 1 and "error: %s cannot be written: " % output in text

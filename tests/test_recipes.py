@@ -1,20 +1,19 @@
-"""The recipes are complete, and run in what the processor is fast in."""
+"""A recipe checks itself, and its schedule follows from it."""
 from dataclasses import replace
 
 import pytest
 
-from ex03_cifar import options, recipes
-from ex03_cifar.recipes import RECIPES, Selection
+from ex03_cifar import options
+from ex03_cifar.recipes import RECIPES, schedule
 from support import tf1
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
 def test_the_stages_grow_to_whole_images(name):
-    stages = list(recipes.training_stages(RECIPES[name]))
-    sides, ends = zip(*[(stage.side, stage.until) for stage, _ in stages])
-    assert list(sides) == sorted(sides) and list(ends) == sorted(ends)
-    assert (sides[-1], ends[-1]) == (32, 1)
-    assert [begin for _, begin in stages] == [0] + list(ends[:-1])
+    stages = schedule(RECIPES[name]).stages
+    assert [stage.side for stage in stages] == [20, 28, 32]
+    assert [stage.crop for stage in stages] == [32, 28, 32]
+    assert [(stage.begin, stage.end) for stage in stages] == [(0, 0.4), (0.4, 0.8), (0.8, 1)]
 
 
 @pytest.mark.parametrize("able, precision", ((True, "bfloat16"), (False, "float32")))
@@ -26,9 +25,23 @@ def test_bfloat16_is_for_processors_that_have_it(able, precision, monkeypatch):
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
-def test_epochs_see_all_images_first_and_then_a_part_of_them(name):
+def test_epochs_see_all_images_first_and_a_selection_later(name):
     recipe = replace(RECIPES[name], epochs=10, images=1100, validation=100, batch_size=250,
-                     selection=Selection(after=0.3, hardest=0.5, others=0.1))
-    assert recipes.epoch_sizes(recipe) == [1000] * 3 + [600] * 7
-    assert recipes.epoch_steps(recipe) == [4] * 3 + [2] * 7
-    assert recipes.epoch_sizes(replace(recipe, epochs=1)) == [1000]
+                     selection_start=0.3)
+    plan = schedule(recipe)
+    assert plan.epoch_sizes == (1000,) * 3 + (600,) * 7
+    assert plan.epoch_ends == (4, 8, 12, 14, 16, 18, 20, 22, 24, 26)
+    assert (plan.full_epochs, plan.random_images) == (3, 100)
+    assert schedule(replace(recipe, epochs=1)).epoch_sizes == (1000,)
+    assert schedule(replace(recipe, selection_start=0)).full_epochs == 1  # losses must be known
+
+
+@pytest.mark.parametrize("changes, sentence", [
+    (dict(widths=(8, 8, 8, 8, 8)), "--widths: 5 blocks are too many"),
+    (dict(widths=()), "--widths: expected one or more numbers"),
+    (dict(scale_jitter=(1,)), "--scale-jitter: expected 2 numbers"),
+    (dict(epochs=2.5), "--epochs: expected a whole number"),
+    (dict(momentum=float("nan")), "--momentum: expected a number from 0 to 1")])
+def test_the_dataclass_checks_itself_whoever_makes_it(changes, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        replace(RECIPES["fast"], **changes)

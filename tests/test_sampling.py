@@ -7,10 +7,10 @@ import pytest
 from helpers import generated_images
 
 from ex03_cifar import sampling
-from ex03_cifar.recipes import Recipe, Selection
+from ex03_cifar.recipes import Recipe
 
 RECIPE = Recipe(images=1100, validation=100, epochs=6, batch_size=100, seed=3,
-                selection=Selection(0.5, 0.5, 0.1))  # three epochs of 1,000 images, three of 600
+                selection_start=0.5)  # three epochs of 1,000 images, three of 600
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def epochs(samples, recipe, losses):
     for epoch in range(recipe.epochs):
         sampling.begin_epoch(samples, recipe, epoch)
         assert sorted(samples.order) == list(range(1000))
-        seen.append((samples.order[:1000 if epoch < 3 else 600].copy(), samples.mirrored.copy()))
+        seen.append((samples.order[:1000 if epoch < 3 else 600].copy(), samples.flipped.copy()))
         samples.losses[:] = losses
     return seen
 
@@ -56,7 +56,7 @@ def test_an_image_is_mirrored_every_other_time_that_it_is_seen(samples):
 
 def test_images_that_were_never_trained_on_come_first(samples):
     samples.losses[:900] = 50.0
-    order = sampling.harder(samples.losses, np.random.RandomState(0), size=150, others=50)
+    order = sampling.select(samples.losses, np.random.RandomState(0), size=150, random_images=50)
     assert set(range(900, 1000)) < set(order[:150])
 
 

@@ -217,7 +217,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_the_state_before_it(
 def test_a_folder_that_cannot_be_written_is_a_sentence(small_data, tmp_path):
     (tmp_path / "file").write_text("")
     for folder in (str(tmp_path / "file" / "folder"), "/proc/checkpoints"):
-        code, text = run(TRAIN, small_run(small_data, folder, curves=str(tmp_path / "curves.png")),
+        code, text = run(TRAIN, small_run(small_data, folder, output_dir=str(tmp_path)),
                          str(tmp_path / "out"))
         assert code == 1 and "Traceback" not in text
         assert "cannot be written to %s" % folder in text

@@ -23,6 +23,7 @@ from ex03_cifar.graph import build  # noqa: E402
 from ex03_cifar.recipes import RECIPES  # noqa: E402
 from ex03_cifar.whole_batch import report, totals  # noqa: E402
 from support import console  # noqa: E402
+from support.arguments import whole_number  # noqa: E402
 from support.peers import free_addresses  # noqa: E402
 from support.tf1 import fastest, tf  # noqa: E402
 
@@ -130,14 +131,14 @@ def main(arguments=None):
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="fast")
-    parser.add_argument("--seconds", type=console.whole_number(1), default=60,
+    parser.add_argument("--seconds", type=whole_number(1, 86400), default=60,
                         help="how long to measure steps (default: %(default)s)")
     parser.add_argument("--member", type=json.loads, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.member:
         return member(*given.member)
     recipe = RECIPES[given.recipe]
-    recipe = replace(recipe, stages=(), precision=fastest(recipe.precision))  # whole images
+    recipe = replace(recipe, precision=fastest(recipe.precision))
     sizes = sums(recipe)
     taken, sent, small = exchange(sizes)
     fixed, image = step_seconds(recipe, given.seconds)

@@ -1,0 +1,135 @@
+"""Command lines: types of options, the options of every training, and recipes.
+
+A recipe is a frozen dataclass of hyper-parameters. Each field says its value, range and help text
+by `setting`; from these an option is made, and the dataclass checks itself by them.
+"""
+import argparse
+import contextlib
+import dataclasses
+import math
+import os
+
+from support.console import REPOSITORY
+
+
+def number(low, high=math.inf, kind=float):
+    """Return an argparse type: a finite float (an int if that is the `kind`) from `low` to `high`."""
+    expected = "expected a %s %s" % (
+        "whole number" if kind is int else "number",
+        "of at least %s" % low if high == math.inf else "from %s to %s" % (low, high))
+
+    def convert(text):
+        with contextlib.suppress(ValueError):
+            if low <= kind(text) <= high and kind(text) < math.inf:
+                return kind(text)
+        raise argparse.ArgumentTypeError("%s, got %r" % (expected, text))
+    return convert
+
+
+def whole_number(low, high=math.inf):
+    """Return an argparse type: an int from `low` to `high`."""
+    return number(low, high, int)
+
+
+def word(*words):
+    """Return an argparse type: one of `words`."""
+    def convert(text):
+        if text not in words:
+            raise argparse.ArgumentTypeError("expected %s, got %r" % (" or ".join(words), text))
+        return text
+    return convert
+
+
+def directory(text):
+    """An argparse type: the absolute path of a folder, which need not exist."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a folder, got an empty name")
+    return os.path.abspath(text)
+
+
+def add_training_options(parser, name):
+    """Add the options that every training has to an `argparse.ArgumentParser`.
+
+    Args:
+        name: what the folder below checkpoints/runs is called.
+    """
+    option = parser.add_argument
+    option("--checkpoint-dir", metavar="DIR", type=directory,
+           default=os.path.join(REPOSITORY, "checkpoints", "runs", name),
+           help="folder of the weights and, below it, of the training state (default: "
+                "checkpoints/runs/%s)" % name)
+    option("--output-dir", metavar="DIR", type=directory,
+           help="folder of the pictures (default: the folder of the weights)")
+    option("--logdir", metavar="DIR", type=directory, help="folder for TensorBoard (default: none)")
+    option("--save-every", metavar="SECONDS", type=number(0), default=120,
+           help="longest time between two saved training states (default: %(default)s)")
+    option("--fresh", action="store_true", help="start over and discard an interrupted run")
+
+
+# ---- Recipes ----
+
+def setting(default, allowed, text, nargs=None):
+    """Return the dataclass field of a hyper-parameter.
+
+    Args:
+        default: a number, a string or a tuple of numbers.
+        allowed: the least and the greatest number, or the strings that may be chosen.
+        text: the help text of the option.
+        nargs: "+" or "*" for a tuple of any length; others are as long as `default`.
+    """
+    several = isinstance(default, tuple)
+    first = default[0] if several else default
+    kind = word(*allowed) if isinstance(first, str) else number(*allowed, kind=type(first))
+    return dataclasses.field(default=default, metadata={
+        "type": kind, "help": text, "nargs": nargs or (len(default) if several else None)})
+
+
+def option_name(field):
+    """Return the option of a dataclass field."""
+    return "--" + field.name.replace("_", "-")
+
+
+def check_settings(recipe):
+    """Check every field of a recipe, for its `__post_init__`.
+
+    Raises:
+        ValueError: a value is out of range; the sentence names its option.
+    """
+    for field in dataclasses.fields(recipe):
+        values, nargs = getattr(recipe, field.name), field.metadata["nargs"]
+        if nargs == "+" and not values or isinstance(nargs, int) and len(values) != nargs:
+            raise ValueError("%s: expected %s numbers, got %d" % (
+                option_name(field), "one or more" if nargs == "+" else nargs, len(values)))
+        for value in values if nargs else [values]:
+            try:
+                field.metadata["type"](str(value))
+            except argparse.ArgumentTypeError as error:
+                raise ValueError("%s: %s" % (option_name(field), error))
+
+
+def add_recipe_options(parser, recipes, default):
+    """Add --recipe, a choice from the dict `recipes`, and an option for each hyper-parameter."""
+    parser.add_argument("--recipe", choices=sorted(recipes), default=default,
+                        help="set of hyper-parameters to begin with (default: %(default)s)")
+    group = parser.add_argument_group("hyper-parameters", "Each replaces one value of the recipe.")
+    for field in dataclasses.fields(recipes[default]):
+        values = [str(getattr(recipes[name], field.name)).strip("()").replace(",", "")
+                  for name in sorted(recipes)]
+        text = values[0] if len(set(values)) == 1 else ", ".join(map("%s %s".__mod__, zip(
+            sorted(recipes), values)))
+        group.add_argument(option_name(field), type=field.metadata["type"],
+                           nargs=field.metadata["nargs"],
+                           metavar="TYPE" if field.type is str else "N",
+                           help="%s (default: %s)" % (field.metadata["help"], text))
+
+
+def chosen_recipe(parser, given, recipes):
+    """Return the recipe of parsed options; values that contradict one another are wrong usage."""
+    recipe = recipes[given.recipe]
+    changes = {field.name: getattr(given, field.name) for field in dataclasses.fields(recipe)}
+    changes = {name: tuple(value) if isinstance(value, list) else value
+               for name, value in changes.items() if value is not None}
+    try:
+        return dataclasses.replace(recipe, **changes)
+    except ValueError as error:
+        parser.error(str(error))
