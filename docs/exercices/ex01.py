@@ -1,0 +1,52 @@
+"""Exercice 1 : faire ressortir les motifs horizontaux, puis verticaux, d'une image.
+
+Complétez de haut en bas les lignes « À COMPLÉTER », puis lancez depuis la racine du dépôt :
+
+    python docs/exercices/ex01.py
+
+Les résultats sont écrits dans runs/ ; ils doivent être identiques à images/ex01_horizontal.png
+et à images/ex01_vertical.png.
+"""
+import os
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+from PIL import Image
+
+tf.disable_eager_execution()  # TensorFlow 1 : d'abord le graphe, ensuite le calcul
+
+# L'image en niveaux de gris. On répète les pixels du bord : le résultat aura ainsi la taille de
+# l'image, sans cadre artificiel. conv2d attend quatre axes : [images, lignes, colonnes, canaux].
+grey = np.asarray(Image.open("images/source.jpg").convert("L"), np.float32)
+image = np.pad(grey, 1, mode="edge")[np.newaxis, :, :, np.newaxis]
+
+# ---- Les filtres ----
+# Un motif horizontal, c'est une ligne qui diffère de ses voisines. Un filtre le trouve s'il
+# soustrait les trois pixels du dessus aux trois pixels du dessous, celui du milieu comptant double.
+horizontal = None  # À COMPLÉTER : np.float32([[., ., .], [., ., .], [., ., .]])
+vertical = None  # À COMPLÉTER : le même filtre, lignes et colonnes échangées
+
+# conv2d applique les deux filtres à la fois. Il attend un noyau de forme
+# [hauteur, largeur, canaux d'entrée, filtres], donc [3, 3, 1, 2] ici.
+kernel = None  # À COMPLÉTER : np.stack([horizontal, vertical], axis=-1), et l'axe qui manque
+
+# ---- Le graphe ----
+pixels = tf.placeholder(tf.float32, image.shape)
+responses = None  # À COMPLÉTER : tf.nn.conv2d(pixels, kernel, un pas de 1, padding="VALID")
+
+for name in "horizontal", "vertical", "kernel", "responses":
+    if globals()[name] is None:
+        raise SystemExit("Il reste à compléter : %s" % name)
+
+# Le signe dit de quel côté est le plus clair ; seule la force du motif nous intéresse.
+strengths = tf.minimum(tf.abs(responses), 255)
+
+# ---- Le calcul ----
+with tf.Session() as session:
+    result = session.run(strengths, {pixels: image})
+
+os.makedirs("runs", exist_ok=True)
+for index, name in enumerate(["horizontal", "vertical"]):
+    path = os.path.join("runs", "ex01_%s.png" % name)
+    Image.fromarray(result[0, :, :, index].astype(np.uint8)).save(path)
+    print("Écrit : %s" % path)
