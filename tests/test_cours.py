@@ -120,7 +120,7 @@ def test_exercise_1_completed_gives_the_pictures_of_the_course(clone, capsys):
                 np.testing.assert_array_equal(np.asarray(own), np.asarray(expected))
 
 
-def test_exercise_2_completed_learns(clone, monkeypatch, capsys, small_fashion):
+def test_exercise_2_completed_tells_the_classes_apart(clone, monkeypatch, capsys, small_fashion):
     from tensorflow import keras
     import ex02_fashion_cnn
     data = ex02_fashion_cnn.load_data(str(small_fashion))
@@ -131,7 +131,7 @@ def test_exercise_2_completed_learns(clone, monkeypatch, capsys, small_fashion):
     assert printed.count("prédit : ") == 5
 
 
-def test_exercise_3_completed_learns_and_predicts(clone, monkeypatch, capsys):
+def test_exercise_3_completed_trains_and_predicts(clone, monkeypatch, capsys):
     from tensorflow import keras
     data = [generated_images(500, seed) for seed in (1, 2)]
     monkeypatch.setattr(keras.datasets.cifar10, "load_data",
