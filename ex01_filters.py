@@ -5,7 +5,6 @@
     python ex01_filters.py photo.jpg --output-dir out
     python ex01_filters.py --kernel sharpen photo.jpg             a filter by name, in colour
     python ex01_filters.py --kernel "0 -1 0 -1 5 -1 0 -1 0" photo.jpg       or by its numbers
-    python ex01_filters.py --steps            how a network tells an X from an O, in pictures
 
 One tf.nn.conv2d applies both Sobel filters at once: its kernel [3, 3, 1, 2] holds two 3x3 filters
 for one channel of input (the luma). Small integers are exact in float32, so the results are the
@@ -17,6 +16,7 @@ if __name__ == "__main__":  # before anything is imported that may be missing
 
 import argparse
 import os
+import sys
 
 import numpy as np
 from PIL import Image
@@ -112,6 +112,7 @@ def write_filters(path, folder):
         UserError: the picture cannot be read, or the results cannot be written.
     """
     from figures.common import save_png
+    from figures.ex01 import draw_overview
     outputs = [os.path.join(folder, "ex01_%s.png" % name)
                for name in ("horizontal", "vertical", "filters")]
     picture = read_source(path, outputs)
@@ -120,8 +121,7 @@ def write_filters(path, folder):
     patterns = np.moveaxis(apply_filters(luma[np.newaxis], filters)[0], -1, 0)
     for pattern, output in zip(patterns, outputs):
         save_png(Image.fromarray(np.ascontiguousarray(pattern)), output)
-    from support.filter_drawings import draw_overview
-    save_png(draw_overview(picture, patterns, filters), outputs[-1])
+    draw_overview(picture, patterns, filters, outputs[-1])
 
 
 def write_kernel(path, folder, kernel):
@@ -158,7 +158,7 @@ def parse_arguments(arguments):
         description="Make the horizontal and the vertical patterns of a picture stand out, with "
                     "tf.nn.conv2d. Writes ex01_horizontal.png, ex01_vertical.png and "
                     "ex01_filters.png, the source and both side by side.")
-    parser.add_argument("image", metavar="IMAGE", nargs="?",
+    parser.add_argument("image", metavar="IMAGE", nargs="?", default=SOURCE,
                         help="a picture file, or - for standard input (default: "
                              "images/source.jpg)")
     parser.add_argument("--output-dir", metavar="DIR", default=console.IMAGES,
@@ -168,23 +168,16 @@ def parse_arguments(arguments):
                         help="instead, write ex01_kernel.png, the colours filtered by this: the "
                              "numbers of a square of odd side, row by row in quotes, or %s"
                              % ", ".join(sorted(NAMED_KERNELS)))
-    parser.add_argument("--steps", action="store_true",
-                        help="instead, draw how a network tells an X from an O: ex01_steps.png, "
-                             "ex01_decision.png, ex01_sliding.gif (by tools/draw_steps.py)")
-    options = parser.parse_args(arguments)
-    if options.steps and (options.image is not None or options.kernel is not None):
-        parser.error("--steps draws its own X and O; give it no IMAGE and no --kernel")
-    if options.image is None:
-        options.image = SOURCE
-    return options
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if "--kernel" in words[:-1]:  # argparse would take "-1,0,1" for an option of its own
+        place = words.index("--kernel")
+        words[place:place + 2] = ["--kernel=" + words[place + 1]]
+    return parser.parse_args(words)
 
 
 def main(arguments=None):
     options = parse_arguments(arguments)
-    if options.steps:
-        from tools.draw_steps import write_steps
-        write_steps(options.output_dir)
-    elif options.kernel is not None:
+    if options.kernel is not None:
         write_kernel(options.image, options.output_dir, options.kernel)
     else:
         write_filters(options.image, options.output_dir)

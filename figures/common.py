@@ -3,6 +3,7 @@
 matplotlib is imported when the first figure is made: its import takes time. A figure is 8.3 inches
 wide and shown 830 pixels wide, so 9 points are letters of 12.5 pixels.
 """
+import collections
 import contextlib
 import functools
 import io
@@ -14,6 +15,7 @@ import uuid
 import zlib
 
 import numpy as np
+from PIL import Image
 
 from support.console import MissingPackage, UserError, reason, sudden_interruption
 
@@ -127,9 +129,57 @@ def save_figure(figure, path):
                                                     metadata={"Software": None}))
 
 
+def save_gif(figures, times, path):
+    """Write matplotlib figures of one size as an endless animation, as write_whole does.
+
+    Args:
+        figures: yields the frames; each is drawn before the next is asked for.
+        times: milliseconds, of each.
+    """
+    frames, colours = [], collections.Counter()
+    for figure in figures:
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", dpi=100)
+        frames.append(Image.open(stream).convert("RGB"))
+        colours.update({colour: count for count, colour in frames[-1].getcolors(1 << 24)})
+    # One palette for all frames, so that Pillow finds what does not change between two.
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(sum((colour for colour, _ in colours.most_common(64)), ()))
+    frames = [frame.quantize(palette=palette, dither=Image.NONE) for frame in frames]
+    write_whole(path, lambda stream: frames[0].save(
+        stream, format="GIF", save_all=True, append_images=frames[1:], duration=times, loop=0))
+
+
 def signed_colours():
     """Return the colour map of numbers from -1 to 1: blue below zero, orange above."""
     return matplotlib().colors.LinearSegmentedColormap.from_list("signed", [BLUE, PAPER, ORANGE])
+
+
+# ---- Drawing in cells ----
+def canvas(columns, rows):
+    """Return a figure and axes over all of it, in cells, x to the right and y down."""
+    figure = new_figure(WIDTH * rows / columns)
+    axes = figure.add_axes([0, 0, 1, 1])
+    axes.set(xlim=(0, columns), ylim=(rows, 0), autoscale_on=False)
+    axes.set_axis_off()
+    return figure, axes
+
+
+def frame(axes, left, top, width, height, colour=INK, thickness=1.2):
+    """Draw a rectangle's outline, `thickness` in points."""
+    axes.add_patch(matplotlib().patches.Rectangle(
+        (left, top), width, height, fill=False, edgecolor=colour, linewidth=thickness, zorder=3))
+
+
+def arrow(axes, start, end, colour=INK):
+    """Draw an arrow between two points (x, y)."""
+    axes.annotate("", end, start, arrowprops=dict(arrowstyle="-|>", color=colour, linewidth=1.5,
+                                                  shrinkA=0, shrinkB=0))
+
+
+def translated(language, french):
+    """Return a function of a picture's English words; in "fr" it returns those of the dict."""
+    return french.__getitem__ if language == "fr" else str
 
 
 # ---- Pictures that more than one exercise draws ----

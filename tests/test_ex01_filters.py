@@ -193,12 +193,6 @@ def test_a_picture_is_not_replaced_by_its_own_result(tmp_path, capsys):
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("given", [["photo.jpg"], ["--kernel", "blur"]])
-def test_steps_take_no_picture(tmp_path, capsys, given):
-    code, _, err = ending(capsys, "--steps", "--output-dir", tmp_path, *given)
-    assert code == 2 and "--steps" in err and not list(tmp_path.iterdir())
-
-
 @pytest.mark.parametrize("moment", ["importing TensorFlow", "writing"])
 def test_interruption_is_quiet_and_leaves_nothing_half_written(tmp_path, moment):
     process = start_command(sys.executable, "-u", SCRIPT, "--output-dir", str(tmp_path))
@@ -252,6 +246,7 @@ def numpy_kernel(picture, kernel):
 @pytest.mark.parametrize("text, numbers", [
     ("0 -1 0 -1 5 -1 0 -1 0", [[0, -1, 0], [-1, 5, -1], [0, -1, 0]]),
     ("-1 -2 -1 0 0 0 1 2 1", [[-1, -2, -1], [0, 0, 0], [1, 2, 1]]),  # no option of its own
+    ("-1,-1,-1,-1,8,-1,-1,-1,-1", [[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]]),
     ("2", [[2]]),
     (" ".join(["0.25"] + ["0"] * 23 + ["0.5"]), np.diag([0.25, 0, 0, 0, 0.5])),
     ("identity", [[0, 0, 0], [0, 1, 0], [0, 0, 0]]),

@@ -1,10 +1,12 @@
 #!/usr/bin/env python
-"""Explain a convolutional network that tells an X from an O: every number computed, then drawn.
+"""Draw how a convolutional network tells an X from an O, for the course: every number is computed.
 
-    python tools/draw_steps.py      images/ex01_steps.png, ex01_decision.png and ex01_sliding.gif
+    python tools/draw_course.py     images/ex01_sliding.gif, and in French fr_convolution.png,
+                                    fr_glissement.gif, fr_xo_filtres.png, fr_pooling_relu.png and
+                                    fr_decision.png
 
-`python ex01_filters.py --steps` does the same. The filters are given; the weights of the fully
-connected layer are computed from the X and the O alone.
+The filters are given; the weights of the fully connected layer are computed from the X and the O
+alone, as a classifier half-way between the two.
 """
 import argparse
 import os
@@ -15,7 +17,6 @@ import numpy as np
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from support import console  # noqa: E402, after the path
-from figures.common import save_png  # noqa: E402
 from support.tf1 import tf  # noqa: E402
 
 # Six pictures side by side. The weights are computed from the first two.
@@ -30,7 +31,7 @@ LETTERS = """
     .#.....#.   ...###...   ..#.....#   .#.....##   ..#......   ..####...
     .........   .........   .........   .........   .........   .........
 """
-NAMES = "X", "O", "X, moved", "X, thicker", "X, tilted", "O, wider"
+NAMES = "X", "O", "X, shifted", "X, thicker", "X, rotated", "O, wider"
 FILTERS = """
     #..   #.#   ..#
     .#.   .#.   .#.
@@ -45,7 +46,7 @@ SMALL = """
     .#...#.
     ......#
 """
-VOTE = 2.0  # for the right answer, of the two pictures that the weights are computed from
+SCORE = 1.8  # of the right class, for both letters that the weights are computed from
 
 
 def grids(drawing):
@@ -62,7 +63,7 @@ def build_network(images):
         images: float32 [N, 9, 9, 1]; the first is an X, the second an O.
     Returns:
         a dict of the layers: "maps" and "rectified" [N, 7, 7, 3], "pooled" [N, 4, 4, 3],
-        "smallest" [N, 2, 2, 3], "weights" [12, 2], "biases" [2], "votes" and "probabilities"
+        "smallest" [N, 2, 2, 3], "weights" [12, 2], "biases" [2], "scores" and "probabilities"
         [N, 2].
     """
     kernel = tf.constant(np.moveaxis(grids(FILTERS), 0, -1)[:, :, np.newaxis])
@@ -72,14 +73,14 @@ def build_network(images):
     pooled = tf.nn.max_pool(rectified, ksize=[1, 2, 2, 1], strides=[1, 2, 2, 1], padding="SAME")
     smallest = tf.nn.max_pool(pooled, ksize=[1, 2, 2, 1], strides=[1, 2, 2, 1], padding="SAME")
     flat = tf.reshape(smallest, [-1, 12])
-    # The weights for X point from the O to the X; half-way between the two both votes are zero.
+    # The weights for X point from the O to the X; half-way between the two both scores are zero.
     difference, middle = flat[0] - flat[1], (flat[0] + flat[1]) / 2.0
-    towards_x = difference * 2.0 * VOTE / tf.reduce_sum(tf.square(difference))
+    towards_x = difference * 2.0 * SCORE / tf.reduce_sum(tf.square(difference))
     weights = tf.stack([towards_x, -towards_x], axis=1)
     biases = -tf.reduce_sum(middle[:, tf.newaxis] * weights, axis=0)
-    votes = tf.matmul(flat, weights) + biases
+    scores = tf.matmul(flat, weights) + biases
     return dict(maps=maps, rectified=rectified, pooled=pooled, smallest=smallest, weights=weights,
-                biases=biases, votes=votes, probabilities=tf.nn.softmax(votes))
+                biases=biases, scores=scores, probabilities=tf.nn.softmax(scores))
 
 
 def compute():
@@ -102,37 +103,41 @@ def compute():
     return layers, [slide[0, ..., 0] for slide in slides]
 
 
-def write_steps(folder):
-    """Compute the steps and draw them into ex01_steps.png, ex01_decision.png and ex01_sliding.gif.
+def draw(folder, language, file_names):
+    """Draw pictures in a language ("en" or "fr") into the folder.
 
+    Args:
+        file_names: what to draw, a dict from keys of `pictures` below.
     Raises:
         UserError: they cannot be written.
     """
-    console.writable_folder(folder)
+    from figures import ex01
     layers, slides = compute()
-    from support import step_drawings
-    from support.animation import save_gif
     letters, filters = grids(LETTERS), grids(FILTERS)
-    save_png(step_drawings.draw_steps(letters[:2], filters, *(
-        layers[name][:2] for name in ("maps", "rectified", "pooled"))),
-        os.path.join(folder, "ex01_steps.png"))
-    save_png(step_drawings.draw_decision(
-        letters, NAMES, layers["pooled"], layers["smallest"],
-        (layers["weights"], layers["biases"]), layers["votes"], layers["probabilities"]),
-        os.path.join(folder, "ex01_decision.png"))
-    moments = [(feature_map, count, stride) for stride, feature_map in enumerate(slides, 1)
-               for count in range(1, feature_map.size + 1)]
-    frames = [step_drawings.draw_slide(grids(SMALL)[0], filters[0], *moment) for moment in moments]
-    # A map that is whole stays for a while.
-    times = [2500 if count == feature_map.size else 450 for feature_map, count, _ in moments]
-    save_gif(frames, times, os.path.join(folder, "ex01_sliding.gif"))
+    pictures = {
+        "convolution": (ex01.draw_convolution, letters[0], filters[0]),
+        "sliding": (ex01.draw_sliding, grids(SMALL)[0], filters[0], slides),
+        "maps": (ex01.draw_feature_maps, letters[:2], filters, layers["maps"][:2]),
+        "pooling": (ex01.draw_pooling,) + tuple(
+            layers[name][0, ..., 0] for name in ("maps", "rectified", "pooled")),
+        "decision": (ex01.draw_decision, letters, NAMES, layers["smallest"],
+                     (layers["weights"], layers["biases"]), layers["scores"],
+                     layers["probabilities"])}
+    for key, name in file_names.items():
+        path = os.path.join(folder, name)
+        pictures[key][0](*pictures[key][1:], path=path, language=language)
+        console.say("Drew %s" % path)
 
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output-dir", metavar="DIR", default=console.IMAGES,
                         help="where to write, replacing what is there (default: images/)")
-    write_steps(parser.parse_args(arguments).output_dir)
+    folder = console.writable_folder(parser.parse_args(arguments).output_dir)
+    draw(folder, "en", {"sliding": "ex01_sliding.gif"})
+    draw(folder, "fr", {"convolution": "fr_convolution.png", "sliding": "fr_glissement.gif",
+                        "maps": "fr_xo_filtres.png", "pooling": "fr_pooling_relu.png",
+                        "decision": "fr_decision.png"})
 
 
 if __name__ == "__main__":
