@@ -97,7 +97,7 @@ def test_the_pictures_of_the_course_are_drawn(drawn):
 
 @pytest.mark.parametrize("name", ["ex01_sliding.gif", "fr_glissement.gif"])
 def test_the_animation_shows_a_window_at_a_time(drawn, name):
-    assert os.path.getsize(str(drawn / name)) < 300 * 1000
+    assert os.path.getsize(str(drawn / name)) < 600 * 1000
     picture, cell = draw_course.grids(draw_course.SMALL)[0], 830 / 18
     with Image.open(str(drawn / name)) as animation:
         assert animation.n_frames == 25 + 9 and animation.info["loop"] == 0
