@@ -4,8 +4,8 @@ Complétez de haut en bas les lignes « À COMPLÉTER », puis lancez depuis la 
 
     python docs/exercices/ex01.py
 
-Les résultats sont écrits dans runs/ ; ils doivent être identiques à images/ex01_horizontal.png
-et à images/ex01_vertical.png.
+Les résultats sont écrits dans runs/ et comparés à ceux du cours, images/ex01_horizontal.png et
+images/ex01_vertical.png.
 """
 import os
 
@@ -27,8 +27,9 @@ horizontal = None  # À COMPLÉTER : np.float32([[., ., .], [., ., .], [., ., .]
 vertical = None  # À COMPLÉTER : le même filtre, lignes et colonnes échangées
 
 # conv2d applique les deux filtres à la fois. Il attend un noyau de forme
-# [hauteur, largeur, canaux d'entrée, filtres], donc [3, 3, 1, 2] ici.
-kernel = None  # À COMPLÉTER : np.stack([horizontal, vertical], axis=-1), et l'axe qui manque
+# [hauteur, largeur, canaux d'entrée, filtres], donc [3, 3, 1, 2] ici. np.stack donne [3, 3, 2] ;
+# l'indice [:, :, np.newaxis] ajoute l'axe qui manque.
+kernel = None  # À COMPLÉTER : np.stack([horizontal, vertical], axis=-1)[...]
 
 # ---- Le graphe ----
 pixels = tf.placeholder(tf.float32, image.shape)
@@ -38,7 +39,7 @@ for name in "horizontal", "vertical", "kernel", "responses":
     if globals()[name] is None:
         raise SystemExit("Il reste à compléter : %s" % name)
 
-# Le signe dit de quel côté est le plus clair ; seule la force du motif nous intéresse.
+# Le signe dit quel côté est le plus clair ; seule la force du motif nous intéresse. 255 est blanc.
 strengths = tf.minimum(tf.abs(responses), 255)
 
 # ---- Le calcul ----
@@ -46,7 +47,10 @@ with tf.Session() as session:
     result = session.run(strengths, {pixels: image})
 
 os.makedirs("runs", exist_ok=True)
-for index, name in enumerate(["horizontal", "vertical"]):
-    path = os.path.join("runs", "ex01_%s.png" % name)
-    Image.fromarray(result[0, :, :, index].astype(np.uint8)).save(path)
-    print("Écrit : %s" % path)
+for index, name in enumerate(["ex01_horizontal.png", "ex01_vertical.png"]):
+    found = result[0, :, :, index].astype(np.uint8)
+    Image.fromarray(found).save(os.path.join("runs", name))
+    expected = np.asarray(Image.open(os.path.join("images", name)))
+    print("Écrit : runs/%s, %s" % (name, "identique à celle du cours"
+                                   if np.array_equal(found, expected)
+                                   else "encore différente de celle du cours"))
