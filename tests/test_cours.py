@@ -165,15 +165,15 @@ def test_the_table_of_layers_is_the_graph_of_exercise_2():
 
 
 def test_what_the_course_says_of_x_and_o_is_what_the_pictures_compute():
-    from tools import draw_steps
-    layers, _ = draw_steps.compute()
+    from tools import draw_course
+    layers, _ = draw_course.compute()
     best = layers["maps"].max(axis=(1, 2)).astype(int)
     rows = {row[0]: row[1:] for row in table("| | bras ↘")}
     assert rows == {"X": best[0].astype(str).tolist(), "O": best[1].astype(str).tolist()}
     small = layers["smallest"].astype(int)
     assert "`%s` pour le X et `%s` pour le O" % tuple(
         small[letter, ..., 0].tolist() for letter in (0, 1)) in COURSE
-    letters = draw_steps.grids(draw_steps.LETTERS)
+    letters = draw_course.grids(draw_course.LETTERS)
     changed = (letters[0] != letters[2]).sum(), (small[0] != small[2]).sum()
     assert "%d des 81 pixels" % changed[0] in COURSE
     assert "%d nombres sur 12" % changed[1] in COURSE
@@ -184,7 +184,7 @@ def test_what_the_course_says_of_x_and_o_is_what_the_pictures_compute():
     plus[4, 1:8] = plus[1:8, 4] = 1
     windows = [plus[row:row + 3, column:column + 3] for row in range(7) for column in range(7)]
     most = max((window * pattern).sum() for window in windows
-               for pattern in draw_steps.grids(draw_steps.FILTERS))
+               for pattern in draw_course.grids(draw_course.FILTERS))
     assert "ne dépasse %d" % most in COURSE
 
 
