@@ -1,173 +1,215 @@
-"""Checkpoints that are whole or refused: `tf.train.Saver` files, sealed by a list of digests.
+"""Checkpoints verified against a SHA-256 manifest: `tf.train.Saver` files that are all or nothing.
 
 A checkpoint is a folder with the files `weights-ID.index` and `weights-ID.data-00000-of-00001`
-of a Saver, possibly notes beside them (`weights-ID.json`), and `SHA256SUMS`, which `sha256sum -c`
-reads. TensorFlow checks the tensors that it reads but neither the whole index nor that the two
-files belong together; the digests cover every byte. `SHA256SUMS` is replaced last and in one
-step, so that a reader, or a machine that stops in between, finds the old checkpoint or the new.
+of a Saver, possibly notes (`weights-ID.json`), and the manifest `SHA256SUMS`, which `sha256sum -c`
+reads. TensorFlow checks the tensors that it reads, but neither the whole index nor that the two
+files belong together; the digests cover every byte. The manifest is replaced last and in one
+step, so that a reader finds the old checkpoint or the new one, whenever the writer is killed.
 """
 import contextlib
+import glob
 import hashlib
 import os
 import re
 import shutil
 import tempfile
+import time
 
-from support.console import UserError, open_regular, reason
+from support.console import REPOSITORY, UserError, open_regular, reason
 from support.tf1 import tf
 
-SEAL = "SHA256SUMS"
+MANIFEST = "SHA256SUMS"
 SAVER_FILES = ".index", ".data-00000-of-00001"
 UNFINISHED = ".unfinished-"
+PATIENCE = 2  # seconds, for a reader to close a file that Windows does not replace while open
 
 
 class CheckpointError(UserError):
-    """A checkpoint is missing, damaged or foreign, or cannot be written.
+    """A checkpoint that cannot be used or written.
 
-    Where one cannot be used, `path` is the file or folder that is at fault and `problem` one of
-    "missing", "damaged", "unreadable" and "foreign", for who words the error in another language.
+    Where it cannot be used, `path` is the file or folder at fault and `problem` one of "missing",
+    "damaged" (it differs from the manifest), "unreadable" (the system refuses for now) and
+    "foreign" (of another network), for callers that word it in another language.
     """
 
     def __init__(self, message, path=None, problem=None):
         super(CheckpointError, self).__init__(message)
         self.path, self.problem = path, problem
-        self.code = 2 if problem else 1  # no usable checkpoint, or one that cannot be written
+        self.code = 2 if problem else 1
 
 
 def save(folder, session, saver, notes=None):
-    """Save the variables of `saver` in `folder`, in place of the checkpoint that was there.
+    """Save the variables of `saver` in `folder`, replacing the checkpoint that is there.
 
     Args:
-        notes: more files to seal with the weights, a dict of file name ending to bytes.
+        notes: more files of the checkpoint, a dict of file name ending to bytes.
     Raises:
         CheckpointError: the files cannot be written; the checkpoint that was there is untouched.
     """
-    unfinished = None
     try:
         os.makedirs(folder, exist_ok=True)
-        for name in os.listdir(folder):
-            if name.startswith(UNFINISHED):  # of a process that was killed
-                shutil.rmtree(os.path.join(folder, name))
         unfinished = tempfile.mkdtemp(prefix=UNFINISHED, dir=folder)
         _write_all(unfinished, session, saver, notes or {})
-        listed = set(_read_seal(unfinished))
-        for name in listed:
-            os.replace(os.path.join(unfinished, name), os.path.join(folder, name))
-        _sync(folder)  # no seal may reach the disk before the names that it lists
-        os.replace(os.path.join(unfinished, SEAL), os.path.join(folder, SEAL))
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copyfile(os.path.join(folder, MANIFEST), os.path.join(unfinished, "replaced"))
+        for name, digest in _read_manifest(os.path.join(unfinished, MANIFEST)).items():
+            path = os.path.join(folder, name)
+            if not os.path.exists(path) or _digest(path) != digest:  # else someone may read it now
+                _persist(os.replace, os.path.join(unfinished, name), path)
+        _sync_folder(folder)  # the manifest must not reach the disk before the names that it lists
+        _persist(os.replace, os.path.join(unfinished, MANIFEST), os.path.join(folder, MANIFEST))
     except (OSError, tf.errors.OpError) as error:
         raise CheckpointError("the checkpoint cannot be written to %s: %s. What was there is "
                               "untouched." % (folder, reason(error)))
     finally:
-        if unfinished:
-            shutil.rmtree(unfinished, ignore_errors=True)
-    with contextlib.suppress(OSError):  # the new checkpoint is there whatever becomes of the old
-        _sync(folder)
-        _sync(os.path.dirname(os.path.abspath(folder)))
-        for name in os.listdir(folder):
-            if name.startswith("weights-") and name not in listed:
-                os.remove(os.path.join(folder, name))
+        with contextlib.suppress(OSError, CheckpointError):
+            _tidy(folder)
 
 
 def load(folder, use, expected=(), maker=None):
-    """Verify the checkpoint in `folder` and return `use(prefix)` of it.
+    """Verify the checkpoint in `folder` and return `use(prefix)`.
 
     Args:
         use: a function of the checkpoint's prefix, as `tf.train.Saver.restore` takes it.
-        expected: the file name endings of the notes that must be sealed with the weights.
-        maker: the command line that makes a new checkpoint there, for the error.
+        expected: the file name endings of the notes that the manifest must list.
+        maker: the command that trains into `folder`, advised where the checkpoint is missing or
+            damaged.
     Raises:
-        CheckpointError: a file is missing or differs from the one that was saved, or TensorFlow
-            or `use` (by a ValueError) refuses it.
+        CheckpointError: a file is missing or differs from the manifest, or TensorFlow or `use`
+            (by a ValueError) refuses it.
     """
     while True:
-        before = _seal_identity(folder)
+        before = _manifest_identity(folder)
         try:
             return use(_verify(folder, expected))
         except (CheckpointError, OSError, ValueError, tf.errors.OpError) as error:
             # Another process may have released new weights, and removed these, in the meantime.
-            if _seal_identity(folder) != before:
+            if _manifest_identity(folder) != before:
                 continue
             if not isinstance(error, CheckpointError):
-                error = CheckpointError("the checkpoint in %s cannot be used: %s."
-                                        % (folder, reason(error)), folder, "foreign")
-            if maker:
-                error.args = ("%s To make a new one: %s" % (error, maker),)
+                error = _refused(folder, error)
+            advice = _advice(folder, maker)
+            if advice and error.problem in ("missing", "damaged"):
+                error.args = ("%s %s" % (error, advice),)
             raise error
+
+
+def _refused(folder, error):
+    """Return the CheckpointError for what TensorFlow or a reader raised on verified files."""
+    # Of the system's errors (memory, open files, the disk) none proves another network.
+    foreign = isinstance(error, (ValueError, tf.errors.NotFoundError,
+                                 tf.errors.InvalidArgumentError)) or (
+        isinstance(error, OSError) and error.errno is None)  # Saver's, on what is not a graph
+    return CheckpointError("the checkpoint in %s cannot be %s: %s."
+                           % (folder, "used" if foreign else "read", reason(error)), folder,
+                           "foreign" if foreign else "unreadable")
+
+
+def _advice(folder, maker):
+    releases = os.path.join(os.path.realpath(REPOSITORY), "checkpoints")
+    if os.path.dirname(os.path.realpath(folder)) == releases:
+        return "To restore the released weights: git checkout checkpoints"
+    return maker and "To train new weights: %s" % maker
 
 
 def _verify(folder, expected):
     """Return the prefix of the checkpoint in `folder` after comparing every file's digest."""
-    digests = _read_seal(folder)
-    prefixes = {name.split(".")[0] for name in digests}
-    if len(prefixes) != 1 or not {name[name.index("."):] for name in digests}.issuperset(
-            SAVER_FILES + tuple(expected)):
-        raise CheckpointError("%s is damaged: it does not list a checkpoint's files."
-                              % os.path.join(folder, SEAL), os.path.join(folder, SEAL), "damaged")
+    manifest = os.path.join(folder, MANIFEST)
+    digests = _read_manifest(manifest)
+    prefix = "weights-" + _identity(digests)
+    if {name.split(".")[0] for name in digests} != {prefix}:
+        raise CheckpointError("%s is damaged: it does not list a checkpoint's files." % manifest,
+                              manifest, "damaged")
     for name, digest in digests.items():
         path = os.path.join(folder, name)
-        try:
+        with _readable(path):
             found = _digest(path)
-        except OSError as error:
-            raise CheckpointError("%s cannot be read: %s." % (path, reason(error)), path,
-                                  "missing" if isinstance(error, FileNotFoundError)
-                                  else "unreadable")
         if found != digest:
             raise CheckpointError("%s is damaged: it is not the file that %s lists."
-                                  % (path, os.path.join(folder, SEAL)), path, "damaged")
-    return os.path.join(folder, prefixes.pop())
+                                  % (path, manifest), path, "damaged")
+    if not {name[len(prefix):] for name in digests}.issuperset(SAVER_FILES + tuple(expected)):
+        raise CheckpointError("%s is another network's: it lists no file that ends in %s."
+                              % (manifest, " or ".join(expected)), folder, "foreign")
+    return os.path.join(folder, prefix)
+
+
+@contextlib.contextmanager
+def _readable(path):
+    """Raise a CheckpointError where the block cannot read `path`."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise CheckpointError("there is no complete checkpoint in %s: %s is missing."
+                              % os.path.split(path), path, "missing")
+    except OSError as error:
+        raise CheckpointError("%s cannot be read: %s." % (path, reason(error)), path, "unreadable")
 
 
 def _write_all(folder, session, saver, notes):
-    """Write the weights, the notes and the seal into the empty `folder`."""
+    """Write the weights, the notes and the manifest into the empty `folder`."""
     saver.save(session, os.path.join(folder, "weights"), write_meta_graph=False, write_state=False)
     for ending, content in notes.items():
         with open(os.path.join(folder, "weights" + ending), "wb") as stream:
             stream.write(content)
     digests = {name: _digest(os.path.join(folder, name)) for name in sorted(os.listdir(folder))}
-    # A name of their own for other contents, so that no file of the old checkpoint is replaced.
-    identity = hashlib.sha256("".join(digests.values()).encode()).hexdigest()[:12]
+    identity = _identity(digests)
     lines = []
     for name, digest in digests.items():
-        sealed = name.replace("weights", "weights-" + identity)
-        os.rename(os.path.join(folder, name), os.path.join(folder, sealed))
-        lines.append("%s  %s\n" % (digest, sealed))
-    with open(os.path.join(folder, SEAL), "w") as stream:
+        listed = name.replace("weights", "weights-" + identity)
+        os.rename(os.path.join(folder, name), os.path.join(folder, listed))
+        lines.append("%s  %s\n" % (digest, listed))
+    with open(os.path.join(folder, MANIFEST), "w", newline="\n") as stream:
         stream.write("".join(lines))
     for name in os.listdir(folder):
-        _sync(os.path.join(folder, name))
+        with open(os.path.join(folder, name), "r+b") as stream:  # Windows syncs no file to read
+            os.fsync(stream.fileno())
 
 
-def _read_seal(folder):
-    """Return the digests that `SHA256SUMS` lists, a dict of file name to hexadecimal digest."""
-    path = os.path.join(folder, SEAL)
-    content = _seal_bytes(folder)
-    if content is None:
-        raise CheckpointError("there is no checkpoint in %s (%s is missing)." % (folder, path),
-                              path, "missing")
+def _identity(digests):
+    """Return the ID in the file names: different contents replace no file of the old checkpoint."""
+    return hashlib.sha256("".join(digests.values()).encode()).hexdigest()[:12]
+
+
+def _tidy(folder):
+    """Remove `.unfinished-*` folders and the files here that only manifests in these list.
+
+    They are of the checkpoint that was replaced, or of a writer that failed or was killed. What
+    the current manifest lists stays, and so does what no manifest lists.
+    """
+    try:
+        kept = set(_read_manifest(os.path.join(folder, MANIFEST)))
+    except CheckpointError as error:
+        if error.problem != "missing":
+            raise
+        kept = set()
+    for unfinished in glob.glob(os.path.join(glob.escape(folder), UNFINISHED + "*", "")):
+        stale = set()
+        for manifest in MANIFEST, "replaced":
+            with contextlib.suppress(CheckpointError):
+                stale.update(_read_manifest(unfinished + manifest))
+        for name in stale - kept:
+            with contextlib.suppress(FileNotFoundError):
+                _persist(os.remove, os.path.join(folder, name))
+        shutil.rmtree(unfinished, ignore_errors=True)
+    for path in folder, os.path.dirname(os.path.abspath(folder)):
+        _sync_folder(path)
+
+
+def _read_manifest(path):
+    """Return the digests that a manifest lists, a dict of file name to hexadecimal digest."""
+    with _readable(path), open_regular(path) as stream:
+        content = stream.read(1 << 20)
     lines = re.findall(br"([0-9a-f]{64})  ([\w-]+\.[\w.-]+)\n", content)
     if b"".join(b"%s  %s\n" % line for line in lines) != content:
-        raise CheckpointError("%s is damaged: it is no list of SHA-256 digests." % path, path,
+        raise CheckpointError("%s is damaged: it is not a list of SHA-256 digests." % path, path,
                               "damaged")
     return {name.decode(): digest.decode() for digest, name in lines}
 
 
-def _seal_bytes(folder):
+def _manifest_identity(folder):
+    """Return what differs between two manifests, even where the same weights are released again."""
     try:
-        with open_regular(os.path.join(folder, SEAL)) as stream:
-            return stream.read(1 << 20)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        path = os.path.join(folder, SEAL)
-        raise CheckpointError("%s cannot be read: %s." % (path, reason(error)), path,
-                              "unreadable")
-
-
-def _seal_identity(folder):
-    """Return what differs between two seals, even where the same weights are released again."""
-    try:
-        status = os.stat(os.path.join(folder, SEAL))
+        status = os.stat(os.path.join(folder, MANIFEST))
     except OSError:
         return None
     return status.st_ino, status.st_mtime_ns
@@ -176,14 +218,29 @@ def _seal_identity(folder):
 def _digest(path):
     digest = hashlib.sha256()
     with open_regular(path) as stream:
-        for part in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(part)
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(block)
     return digest.hexdigest()
 
 
-def _sync(path):
-    """Have the operating system put a file or a folder on the disk now."""
-    descriptor = os.open(path, os.O_RDONLY)
+def _persist(change, *paths):
+    """Change a file's name or remove it, trying again while Windows refuses because it is open."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return change(*paths)
+        except PermissionError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+
+
+def _sync_folder(folder):
+    """Have the system write the names in a folder to the disk, where it opens folders."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return
     try:
         os.fsync(descriptor)
     finally:

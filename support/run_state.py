@@ -1,20 +1,20 @@
-"""A training run that was stopped goes on, bit for bit: its state on disk, and Ctrl-C heard."""
-import fcntl
+"""An interrupted training resumes, bit for bit: its state on disk, its lock, and Ctrl-C."""
+import contextlib
 import io
 import json
 import os
 import re
 import shutil
 import signal
-import weakref
+import sqlite3
 from collections import namedtuple
 
 import numpy as np
 
 from support import checkpoint
-from support.console import UsageError, UserError, reason
+from support.console import UsageError, UserError, printable, reason
 
-KEPT = 2
+KEPT = 2  # states, the newest and the one before it
 
 # step: int; notes: a dict of what JSON holds; arrays: a dict of name to NumPy array
 Saved = namedtuple("Saved", "step notes arrays")
@@ -23,99 +23,98 @@ Saved = namedtuple("Saved", "step notes arrays")
 class RunState:
     """The folder `state` below a checkpoint folder, locked for this process.
 
-    It holds the two newest states, each a sealed checkpoint of its own in `step-00001234`: all
-    variables, and what the loop keeps beside them. A run that has finished clears it.
+    It holds the newest states, each a checkpoint of its own in `step-00001234`: all variables, and
+    what the loop keeps besides. A finished run clears it.
     """
 
     def __init__(self, folder):
         """Lock the state below `folder`.
 
         Raises:
-            UserError: the folder cannot be written, or another training has it.
+            UserError: the folder cannot be written, or another training has locked it.
         """
         self.folder = os.path.join(folder, "state")
         try:
             os.makedirs(self.folder, exist_ok=True)
-            self._lock = open(os.path.join(self.folder, "lock"), "w")
-            weakref.finalize(self, self._lock.close)
-        except OSError as error:
+            # SQLite locks files on every system; the lock ends with its process, however that ends.
+            self.lock = sqlite3.connect(os.path.join(self.folder, "lock"), timeout=0,
+                                        isolation_level=None, check_same_thread=False)
+            self.lock.execute("BEGIN EXCLUSIVE")
+        except (OSError, sqlite3.Error) as error:
+            if str(error) == "database is locked":
+                raise UserError("another training is running in %s: wait for it to end, or choose "
+                                "another --checkpoint-dir." % folder)
             raise UserError("the training state cannot be written to %s: %s."
                             % (self.folder, reason(error)))
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError("another training is running in %s: wait for it, or give "
-                            "--checkpoint-dir." % folder)
 
     def save(self, session, saver, saved, settings):
         """Save the variables and `saved`, of a run with these settings.
 
         Args:
             saved: a `Saved`.
-            settings: a dict of what JSON holds; a run goes on with the same settings only.
+            settings: a dict of what JSON holds; only a run with the same settings can resume.
         Raises:
             checkpoint.CheckpointError: they cannot be written; the states before are untouched.
         """
-        path = self._path(saved.step)
-        shutil.rmtree(path, ignore_errors=True)  # one that was refused on resuming
         arrays = io.BytesIO()
         np.savez(arrays, **saved.arrays)
-        notes = {"step": saved.step, "settings": settings, "notes": saved.notes, "cores": _cores()}
+        notes = {"step": saved.step, "settings": settings, "notes": saved.notes, "cores": cores()}
+        path = self._path(saved.step)
         try:
             checkpoint.save(path, session, saver, {
                 ".json": json.dumps(notes, indent=1).encode(), ".npz": arrays.getvalue()})
         except checkpoint.CheckpointError:
-            shutil.rmtree(path, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                os.rmdir(path)  # if nothing is in it
             raise
-        kept = self.steps()[:KEPT]
-        for old, folder in self._folders().items():
-            if old not in kept:
-                shutil.rmtree(folder, ignore_errors=True)
+        # A later step than this one's is a damaged state that this run did not resume from.
+        kept = [step for step in self.steps() if step <= saved.step][:KEPT]
+        for step, path in self._folders().items():
+            if step not in kept:
+                shutil.rmtree(path, ignore_errors=True)
 
     def resume(self, session, saver, settings, say):
-        """Restore the newest state that is whole and remove those that are not.
+        """Restore the newest state that is not damaged; delete none.
 
         Args:
             settings: as for `save`; they must be those that the state was saved with.
-            say: a function that takes a line of text for the person at the keyboard.
+            say: a function that takes a line of text for the user.
         Returns:
-            a `Saved`, or None without any state.
+            a `Saved`, or None if there is no state.
         Raises:
             UsageError: the state is of a run with other settings.
-            checkpoint.CheckpointError: states are there, but none is whole.
+            checkpoint.CheckpointError: a state cannot be read for now, or all are damaged.
         """
         def use(prefix):
             with open(prefix + ".json") as stream:
                 noted = json.load(stream)
             self._compare(noted["settings"], json.loads(json.dumps(settings)))
-            if noted["cores"] != _cores():  # sums are split among them
-                say("Saved on %d cores and going on on %d: the same to rounding, not bit for bit."
-                    % (noted["cores"], _cores()))
+            if noted["cores"] != cores():  # sums are split among them
+                say("Saved on %d cores, resumed on %d: the same to rounding, not bit for bit."
+                    % (noted["cores"], cores()))
             with np.load(prefix + ".npz") as arrays:
                 saved = Saved(noted["step"], noted["notes"], dict(arrays))
             saver.restore(session, prefix)
             return saved
 
-        refusals = []
+        damaged = []
         for step in self.steps():
             try:
-                saved = checkpoint.load(self._path(step), use, expected=(".json", ".npz"))
+                return checkpoint.load(self._path(step), use, expected=(".json", ".npz"))
             except checkpoint.CheckpointError as error:
-                refusals.append(str(error))
-                continue
-            for refused, why in zip(self.steps(), refusals):
-                say("Passed over: %s" % why)
-                shutil.rmtree(self._path(refused), ignore_errors=True)
-            return saved
-        if refusals:
-            raise checkpoint.CheckpointError(
-                " ".join(refusals) + " --fresh starts over.", self.folder, "damaged")
+                if error.problem not in ("damaged", "missing"):
+                    raise
+                damaged.append(str(error))
+                say("Skipped: %s" % printable(error))
+        if damaged:
+            raise checkpoint.CheckpointError("%s --fresh starts over." % " ".join(damaged),
+                                             self.folder, "damaged")
         return None
 
     def steps(self):
         """Return the steps of the saved states, the newest first."""
         return sorted((step for step, path in self._folders().items()
-                       if os.path.exists(os.path.join(path, checkpoint.SEAL))), reverse=True)
+                       if checkpoint.MANIFEST in os.listdir(path)), reverse=True)
 
     def clear(self):
         """Remove every saved state: the run has finished, or is to start over."""
@@ -130,11 +129,11 @@ class RunState:
                      if saved.get(name) != given.get(name)]
         if differing:
             raise UsageError(
-                "%s holds a run that was stopped, with other options (%s): give the same to go on, "
-                "or --fresh to start over." % (self.folder, "; ".join(differing)))
+                "%s holds an interrupted run with other options (%s): give the same options to "
+                "resume it, or --fresh to start over." % (self.folder, "; ".join(differing)))
 
     def _folders(self):
-        """Return a dict of step to folder, of the states that were cut short while saving too."""
+        """Return a dict of step to folder, also of states that are incomplete."""
         found = [re.match(r"step-(\d+)$", name) for name in os.listdir(self.folder)]
         return {int(match.group(1)): os.path.join(self.folder, match.group()) for match in found
                 if match}
@@ -143,8 +142,10 @@ class RunState:
         return os.path.join(self.folder, "step-%08d" % step)
 
 
-def _cores():
-    return len(os.sched_getaffinity(0))
+def cores():
+    """Return how many processors this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 class StopRequest:

@@ -3,7 +3,7 @@
 `import tensorflow` runs the package's `__init__`, which imports all of it, and takes three times
 as long as what a `tf.Session` and `tf.train.import_meta_graph` need. Here an empty module stands
 for the package, so that its parts can be imported one by one. They are the same parts, and run
-the same operations: answers do not differ by a bit.
+the same operations: predictions do not differ by a bit.
 """
 import importlib
 import importlib.util
@@ -33,8 +33,7 @@ def small_tensorflow():
         session, ops, errors, saver = parts
         session.Session(graph=ops.Graph()).close()  # the first looks for a GPU, and talks about it
         return types.SimpleNamespace(
-            Graph=ops.Graph, Session=session.Session, errors=types.SimpleNamespace(
-                OpError=errors.OpError),
+            Graph=ops.Graph, Session=session.Session, errors=errors,
             train=types.SimpleNamespace(import_meta_graph=saver.import_meta_graph))
     finally:
         # Whoever imports the package now gets the real one, which takes over the parts.

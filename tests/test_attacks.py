@@ -325,4 +325,4 @@ def test_another_number_of_cores_is_told(small_data, tmp_path):
         pytest.skip("there is one core only")
     done = run_command(*command, preexec_fn=lambda: os.sched_setaffinity(0, {min(cores)}))
     assert done.returncode == 0
-    assert "going on on 1: the same to rounding, not bit for bit" in done.stdout
+    assert "resumed on 1: the same to rounding, not bit for bit" in done.stdout

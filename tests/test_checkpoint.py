@@ -106,7 +106,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
             checkpoint.save(folder, session, saver, {".meta": meta})
             assert "graph is not that of this network" in refusal(folder)
             checkpoint.save(folder, session, saver)
-    assert "does not list a checkpoint's files" in refusal(folder)
+    assert "another network's" in refusal(folder)
 
 
 def test_weights_and_index_of_two_releases_are_no_checkpoint(released, tmp_path):
@@ -183,3 +183,88 @@ def test_a_reader_during_releases_sees_the_old_or_the_new_network(tmp_path):
         stop.set()
         releasing.join()
     assert set(seen) == set(known)
+
+
+def test_leftovers_of_any_kind_do_not_block_a_release(released):
+    """A picture that was cut off, by its name, and the folder of a release that was."""
+    with open(os.path.join(released, ".unfinished-picture.png"), "w") as stream:
+        stream.write("half a picture")
+    os.mkdir(os.path.join(released, ".unfinished-folder"))
+    release(released, seed=1)
+    assert refusal(released) is None
+    assert ".unfinished-folder" not in os.listdir(released)
+
+
+def test_a_release_removes_only_the_files_of_the_one_that_it_replaces(released):
+    replaced = set(os.listdir(released)) - {checkpoint.MANIFEST}
+    own = {"weights-mybackup.tar", "weights-0123456789ab.index", "notes.txt"}
+    for name in own:
+        with open(os.path.join(released, name), "w") as stream:
+            stream.write("the user's")
+    release(released, seed=1)
+    assert own < set(os.listdir(released)) and not replaced & set(os.listdir(released))
+
+
+@pytest.mark.parametrize("name", ["replace", "remove"])
+def test_a_file_that_is_open_for_a_moment_does_not_fail_a_release(released, monkeypatch, name):
+    """Windows refuses to replace or to remove it until its reader closes it."""
+    change, refusals = getattr(os, name), []
+
+    def refuse_twice(*paths):
+        if refusals.count(paths) < 2:
+            refusals.append(paths)
+            raise PermissionError(13, "Permission denied")
+        return change(*paths)
+
+    monkeypatch.setattr(os, name, refuse_twice)
+    release(released, seed=1)
+    assert len(refusals) >= 4 and len(os.listdir(released)) == 4 and refusal(released) is None
+
+
+def test_a_file_that_stays_open_leaves_the_old_release_or_is_removed_by_the_next(
+        released, monkeypatch):
+    monkeypatch.setattr(checkpoint, "PATIENCE", 0)
+    manifest = os.path.join(released, checkpoint.MANIFEST)
+    with open(manifest) as stream:
+        old = stream.read()
+
+    def refuse(*paths):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", refuse)
+        with pytest.raises(checkpoint.CheckpointError, match="Permission denied.*untouched"):
+            release(released, seed=1)
+    assert open(manifest).read() == old and refusal(released) is None
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "remove", refuse)
+        release(released, seed=1)
+    assert refusal(released) is None and len(os.listdir(released)) > 4
+    release(released, seed=2)
+    assert refusal(released) is None and len(os.listdir(released)) == 4
+
+
+@pytest.mark.parametrize("error, problem", [
+    (OSError(24, "Too many open files"), "unreadable"), (ValueError("other tensors"), "foreign"),
+    (tf.errors.ResourceExhaustedError(None, None, "Too many open files"), "unreadable"),
+    (tf.errors.NotFoundError(None, None, "Key w not found in checkpoint"), "foreign")])
+def test_only_other_tensors_make_a_checkpoint_foreign(released, error, problem):
+    def use(prefix):
+        raise error
+    with pytest.raises(checkpoint.CheckpointError) as refused:
+        checkpoint.load(released, use, maker="a training")
+    assert refused.value.problem == problem and "training" not in str(refused.value)
+
+
+def test_what_restores_a_damaged_checkpoint(tmp_path):
+    """The released weights are in git; others are trained again, but never over other networks'."""
+    def refused(folder, expected=()):
+        with pytest.raises(checkpoint.CheckpointError) as error:
+            checkpoint.load(folder, None, expected, maker="python -m a.training")
+        return error.value.problem, str(error.value)
+
+    releases = os.path.join(ROOT, "checkpoints")
+    assert refused(os.path.join(releases, "none"))[1].endswith("git checkout checkpoints")
+    assert refused(str(tmp_path))[1].endswith("python -m a.training")
+    problem, text = refused(os.path.join(releases, "fashion"), expected=(".meta",))
+    assert problem == "foreign" and "training" not in text and "git" not in text

@@ -52,6 +52,6 @@ def test_ctrl_c_ends_it_without_a_traceback(real_data, tmp_path):
 def test_without_data_or_weights_it_says_so(tmp_path):
     output = str(tmp_path / "out")
     code, text = run(EVALUATE, ["--checkpoint-dir", str(tmp_path)], output)
-    assert code == 2 and text.startswith("error: there is no checkpoint in %s" % tmp_path)
+    assert code == 2 and text.startswith("error: there is no complete checkpoint in %s" % tmp_path)
     code, text = run(EVALUATE, ["--data-dir", str(tmp_path)], output)
     assert code == 1 and text.startswith("error: CIFAR-10 batch %s" % tmp_path)

@@ -271,7 +271,7 @@ def test_a_run_that_was_killed_and_interrupted_ends_in_the_same_weights(small_fa
     assert_sentence(code, stderr, 2, "seed 3, now 4", "--fresh")
     code, stdout, stderr = run(*arguments)
     assert code == 0, stderr
-    assert "Going on from step" in stdout and "Passed over" in stdout
+    assert "Going on from step" in stdout and "Skipped" in stdout
     assert stdout.splitlines()[-1] == trained[1].splitlines()[-1]
     assert contents(tmp_path) == contents(trained[0])
     assert os.listdir(str(state)) == ["lock"]
