@@ -139,8 +139,8 @@ def _readable(path):
     try:
         yield
     except (FileNotFoundError, NotADirectoryError):
-        raise CheckpointError("there is no complete checkpoint in %s: %s is missing."
-                              % os.path.split(path), path, "missing")
+        raise CheckpointError("there is no complete checkpoint in %s: %s is missing (%s lists its "
+                              "files)." % (os.path.split(path) + (MANIFEST,)), path, "missing")
     except OSError as error:
         raise CheckpointError("%s cannot be read: %s." % (path, reason(error)), path, "unreadable")
 
