@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image
 
-from support import checkpoint, console, fashion_drawings, idx, reports
+from support import checkpoint, console, idx, reports
 from support.arguments import (add_recipe_options, add_training_options, check_settings, chosen_recipe,
                                setting)
 from support.console import Interrupted, UserError, say
@@ -395,12 +395,11 @@ def evaluate(folder, image_dir, test_set):
     images, labels = test_set
     model, session, history = load_network(folder)
     console.writable_folder(image_dir)
-    boot = int(np.argmax(labels == CLASS_NAMES.index("Ankle boot")))
     with session, console.progress(len(images), "image") as bar:
         answers = probabilities(session, model, images, done=bar.update)
-        maps = session.run(model.feature_maps, {model.images: images[boot:boot + 1]})
     report(answers, labels, "Test")
-    fashion_drawings.draw_all(image_dir, history, images, labels, answers, CLASS_NAMES, boot, maps)
+    from figures.ex02 import draw_all
+    draw_all(image_dir, history, images, labels, answers, CLASS_NAMES)
 
 
 # ---- Command line ----

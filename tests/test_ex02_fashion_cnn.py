@@ -17,7 +17,7 @@ from helpers import FULL, ROOT, run_command, start, start_command, write_idx
 SCRIPT = os.path.join(ROOT, "ex02_fashion_cnn.py")
 RELEASED = os.path.join(ROOT, "checkpoints", "fashion")
 ENDINGS = (".index", ".data-00000-of-00001", ".json")
-PICTURES = ["ex02_confusion.png", "ex02_feature_maps.png", "ex02_predictions.png", "ex02_training.png"]
+PICTURES = ["ex02_confusion.png", "ex02_predictions.png", "ex02_training.png"]
 
 import ex02_fashion_cnn as ex02
 from support import checkpoint, idx
