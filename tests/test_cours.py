@@ -133,6 +133,8 @@ def test_exercise_3_completed_trains_and_predicts(clone, monkeypatch, capsys):
     data = [generated_images(500, seed) for seed in (1, 2)]
     monkeypatch.setattr(keras.datasets.cifar10, "load_data",
                         lambda: [(images, labels[:, np.newaxis]) for images, labels in data])
+    with pytest.raises(SystemExit, match="Entraînez d'abord"):
+        run(completed("ex03"), "ex03", "images/avion.jpg")
     run(completed("ex03"), "ex03")
     assert float(re.findall(r"test ([\d.]+) %", capsys.readouterr().out)[-1]) > 50
     run(completed("ex03"), "ex03", "images/avion.jpg")

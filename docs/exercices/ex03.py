@@ -73,6 +73,8 @@ def train():
 
 def predict(path):
     """Afficher la classe d'une image."""
+    if not tf.train.checkpoint_exists(CHECKPOINT):
+        raise SystemExit("Entraînez d'abord le réseau : python docs/exercices/ex03.py")
     # Le réseau ne connaît que des images de 32 x 32 pixels en couleurs.
     picture = Image.open(path).convert("RGB").resize((32, 32), Image.BILINEAR)
     images = tf.placeholder(tf.uint8, [None, 32, 32, 3])
