@@ -17,7 +17,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from support.console import MissingPackage, UserError, reason, sudden_interruption
+from support.console import UserError, reason
 
 WIDTH = 8.3  # inches
 SMALL, MEDIUM, LARGE = 9, 11, 13  # points
@@ -101,16 +101,13 @@ def matplotlib():
     """Return the module, with its own defaults whatever a `matplotlibrc` contains.
 
     Raises:
-        UserError: it is not installed, or finds no folder that it may write to.
+        UserError: it finds no folder that it may write to.
     """
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns about its cache's folder
     os.environ["MPLBACKEND"] = "agg"  # draws into files, and needs no display
     try:
-        with sudden_interruption():
-            import matplotlib
-            import matplotlib.figure  # noqa: F401, what new_figure() needs
-    except ModuleNotFoundError as error:
-        raise MissingPackage(error)
+        import matplotlib
+        import matplotlib.figure  # noqa: F401, what new_figure() needs
     except OSError as error:  # it wants a folder for its cache
         raise UserError("matplotlib cannot be started: %s." % reason(error)) from error
     matplotlib.rcdefaults()

@@ -1,25 +1,26 @@
-"""How every program of this repository talks: errors, exit codes, Ctrl-C, progress, option types.
+"""How every program of this repository reports: errors, exit codes, Ctrl-C, progress.
 
-stdout is the answer, stderr is the talk. Exit codes: 0 done; 1 something asked for was not done;
-2 wrong usage or no usable checkpoint; 130 stopped by Ctrl-C.
+stdout is the result, everything else goes to stderr. Exit codes: 0 done; 1 something asked for was
+not done; 2 wrong usage or no usable checkpoint; 130 interrupted by Ctrl-C.
 """
+import _thread
 import argparse
 import contextlib
 import errno
 import os
 import re
-import shlex
 import signal
 import stat
 import sys
-import threading
+import time
 
-from support.environment import is_interactive
+from support.environment import ROOT as REPOSITORY
+from support.environment import explain_missing, is_interactive, quoted
 
 PATIENCE = 5  # seconds, from Ctrl-C to the end
-TENSORFLOW = re.compile(r"[/\\](tensorflow|tensorflow_core|tf_keras)[/\\]")  # its files
-
-REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+# Where KeyboardInterrupt is not safe: TensorFlow's files, and the import of any module.
+UNSAFE = re.compile(r"[/\\](tensorflow|tensorflow_core|tf_keras)[/\\]|^<frozen importlib")
+OWN = "support", "figures", "ex03_cifar", "tools"
 IMAGES = os.path.join(REPOSITORY, "images")
 
 
@@ -30,18 +31,9 @@ class UserError(Exception):
 
 
 class UsageError(UserError):
-    """The command cannot be meant like this."""
+    """Invalid or contradictory arguments."""
 
     code = 2
-
-
-class MissingPackage(UserError):
-    """A package is not installed, says a ModuleNotFoundError."""
-
-    def __init__(self, error):
-        super(MissingPackage, self).__init__(
-            "%s; install what is missing by: python -m pip install -r %s"
-            % (error, os.path.join(REPOSITORY, "requirements.txt")))
 
 
 class Interrupted(UserError):
@@ -53,9 +45,13 @@ class Interrupted(UserError):
 def run(main):
     """Run a program to its exit code: `main()` returns one (None is 0) or raises a `UserError`.
 
-    Ctrl-C ends it without a word, and surely. A reader who went away (`| head -1`) ends it as any command.
+    What the user can meet becomes a sentence; a programming error stays a traceback. Ctrl-C exits
+    silently with code 130, and a reader that goes away (`| head -1`) with 141, as SIGPIPE does.
     """
     open_closed_streams()
+    for stream in sys.stdout, sys.stderr:
+        if hasattr(stream, "reconfigure"):  # no character fails in an encoding that lacks it
+            stream.reconfigure(errors="backslashreplace")
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN and not is_interactive():
         signal.signal(signal.SIGINT, interrupt)
     try:
@@ -64,76 +60,64 @@ def run(main):
     except Interrupted as stop:
         print(printable(stop), file=sys.stderr)
         code = stop.code
-    except UserError as error:
-        complain(error)
-        code = error.code
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:
-        code = 128 + signal.SIGPIPE
-    except OSError as error:
-        complain("%s." % reason(error) if error.filename is None
-                 else "%s: %s." % (error.filename, reason(error)))
-        code = 1
+        code = 141
     except Exception as error:
-        if not is_out_of_memory(error):
+        sentence = explain(error)
+        if sentence is None:
             raise
-        complain("the memory does not suffice, or no thread can be started.")
-        code = 1
+        complain(sentence)
+        code = getattr(error, "code", 1)
     leave(code)
 
 
+def explain(error):
+    """Return the sentence for an exception that the user can do something about, or None."""
+    if isinstance(error, UserError):
+        return str(error)
+    if is_out_of_memory(error):
+        return "out of memory, or no thread can be started."
+    if isinstance(error, OSError) and error.errno is not None:
+        return "%s%s." % ("" if error.filename is None else "%s: " % error.filename, reason(error))
+    if isinstance(error, ModuleNotFoundError) and error.name.split(".")[0] not in OWN:
+        return explain_missing([error.name])
+    return None
+
+
 def is_out_of_memory(error):
-    """Whether an error says that memory ran out: Python's, a thread's, a library's, TensorFlow's."""
-    return (isinstance(error, MemoryError)
-            or type(error).__name__ in ("ResourceExhaustedError", "AbortedError")  # its oneDNN's
-            or bool(re.search("start new thread|failed to map segment", str(error))))
+    """Whether memory ran out, according to Python, a thread, a library or TensorFlow."""
+    kind, text = type(error).__name__, str(error)
+    return (isinstance(error, MemoryError) or kind == "ResourceExhaustedError"
+            or kind == "AbortedError" and "Status: 1," in text  # oneDNN's dnnl_out_of_memory
+            or bool(re.search("start new thread|failed to map segment", text)))
 
 
 def interrupt(number, frame):
-    """Raise KeyboardInterrupt, as Ctrl-C does; but amid TensorFlow's code end the process at once.
+    """Raise KeyboardInterrupt; where that is not safe, end the process at once.
 
-    There the exception may be swallowed, or leave a lock held on whose release its own end waits.
-    Should that happen elsewhere, the process ends all the same, in time.
+    Within TensorFlow or an import the exception may be swallowed, come out as another one, or leave
+    a lock held for which the process waits at its end. Elsewhere the process ends in time as well.
     """
     while frame:
-        if TENSORFLOW.search(frame.f_code.co_filename):
+        if UNSAFE.search(frame.f_code.co_filename):
             if sys.stderr.isatty():
-                os.write(sys.stderr.fileno(), b"\n")  # after what is there of a progress bar
+                os.write(sys.stderr.fileno(), b"\n")  # below the progress bar
             os._exit(128 + number)
         frame = frame.f_back
-    signal.signal(signal.SIGALRM, lambda *_: os._exit(128 + number))
-    signal.alarm(PATIENCE)
+    _thread.start_new_thread(lambda: (time.sleep(PATIENCE), os._exit(128 + number)), ())
     raise KeyboardInterrupt
 
 
 def leave(code):
-    """End the process; a stream that nobody reads any more does not add a traceback of its own."""
-    for stream in (sys.stdout, sys.stderr):
+    """End the process; a stream without a reader does not add a traceback of its own."""
+    for stream in sys.stdout, sys.stderr:
         try:
             stream.flush()
         except (OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(code)
-
-
-@contextlib.contextmanager
-def sudden_interruption():
-    """Let Ctrl-C end the process at once, without a KeyboardInterrupt.
-
-    Raised amid the import of a library in C, that exception may come out as an ImportError.
-    Nothing changes where another handler is set, or in a thread, which may set none.
-    """
-    handler = signal.getsignal(signal.SIGINT)
-    raising = handler in (signal.default_int_handler, interrupt)
-    if not raising or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
 
 
 def complain(sentence):
@@ -158,7 +142,7 @@ def printable(text):
 
 
 def open_closed_streams():
-    """Let the streams that the caller closed (`2>&-`) lead nowhere, so that all may be written to.
+    """Connect the streams that the caller closed (`2>&-`) to the null device.
 
     Otherwise the first file that is opened gets their number, and errors are written into it.
     """
@@ -175,9 +159,9 @@ def open_closed_streams():
 
 
 def reason(error):
-    """Return what an OSError or an error of TensorFlow's says, in one line without a final stop.
+    """Return the message of an OSError or of TensorFlow's error, in one line without a full stop.
 
-    TensorFlow wraps what the system said in its own report; that part alone helps.
+    TensorFlow wraps the system's message in its own report; only the former helps.
     """
     text = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
     for system in (os.strerror(number) for number in errno.errorcode):
@@ -190,24 +174,22 @@ def open_regular(path):
     """Open a file for reading bytes; a FIFO in its place is not waited for.
 
     Raises:
-        OSError: it cannot be opened, or is no ordinary file.
+        OSError: it cannot be opened, or is not a regular file.
     """
-    stream = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
-    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-        stream.close()
-        raise OSError(errno.EINVAL, "it is no ordinary file")
-    return stream
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    return open(path, "rb")
 
 
 def command(program, folder, default):
-    """Return the command line that fills the checkpoint `folder`, for a sentence that advises it."""
+    """Return the command line that trains into the checkpoint `folder`, to be advised."""
     if os.path.realpath(folder) == os.path.realpath(default):
         return program
-    return "%s --checkpoint-dir %s" % (program, shlex.quote(folder))
+    return "%s --checkpoint-dir %s" % (program, quoted(folder))
 
 
 def picture_folder(folder, default):
-    """Return where pictures of the checkpoint `folder` are drawn: one that is kept apart has its own."""
+    """Return where pictures of the checkpoint `folder` are drawn: images/ for the default one."""
     released = os.path.realpath(folder) == os.path.realpath(default)
     return IMAGES if released else os.path.abspath(folder)
 
@@ -216,7 +198,7 @@ def progress(total, unit, initial=0, always=False):
     """Return a tqdm bar on stderr, shown on a terminal only.
 
     Args:
-        always: write a line now and then where there is no terminal, for the log of a long run.
+        always: without a terminal print a line every 30 s, for the log of a long run.
     """
     from tqdm import tqdm  # here: its import takes time, and many programs end before
     terminal = sys.stderr.isatty()
@@ -226,10 +208,10 @@ def progress(total, unit, initial=0, always=False):
 
 
 def say(text):
-    """Print a line on stdout, above a bar and at once, even where stdout is a file or a pipe."""
+    """Print lines on stdout at once, above a progress bar, control characters escaped."""
     from tqdm import tqdm
     with tqdm.external_write_mode():
-        print(text, flush=True)
+        print("\n".join(printable(line) for line in text.split("\n")), flush=True)
 
 
 def png_path(text):
@@ -240,10 +222,10 @@ def png_path(text):
 
 
 def writable_folder(path):
-    """Make the folder, and make sure that files can be written there before time is spent on them.
+    """Make the folder and return it, once a file has been written there for a trial.
 
     Raises:
-        UserError: they cannot.
+        UserError: none can be.
     """
     import tempfile
     try:

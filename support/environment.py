@@ -43,13 +43,18 @@ def check(*packages, sentences=SENTENCES, complain=complain):
     if wrong or missing and version > (3, 13):
         complain(sentences["python"] % ".".join(map(str, version)))
     elif missing:
-        complain(sentences["packages"] % (", ".join(missing), "%s -m pip install -r %s" % (
-            quoted(sys.executable), quoted(os.path.join(ROOT, "requirements.txt")))))
+        complain(explain_missing(missing, sentences))
     elif "tf_keras" in wanted and sys.flags.optimize > 1:
         complain(sentences["docstrings"])
     else:
         return
     sys.exit(2)
+
+
+def explain_missing(packages, sentences=SENTENCES):
+    """Return the sentence about packages that are not installed."""
+    return sentences["packages"] % (", ".join(packages), "%s -m pip install -r %s" % (
+        quoted(sys.executable), quoted(os.path.join(ROOT, "requirements.txt"))))
 
 
 def end_on_ctrl_c():

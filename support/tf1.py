@@ -1,13 +1,12 @@
 """The one place where TensorFlow is imported: `from support.tf1 import tf`.
 
-`tf` is TensorFlow's version 1 API, of 2.21 as of the genuine 1.15. It is imported when a name of
-it is first used, so that a program answers its command line before that takes its seconds.
+`tf` is TensorFlow's version 1 API, of 2.21 as of the genuine 1.15. It is imported when one of its
+names is first used, so that a program answers its command line before that takes its seconds.
 """
 import contextlib
 import ctypes
 import functools
 import os
-import resource
 import sys
 import tempfile
 import threading
@@ -15,56 +14,78 @@ import types
 import warnings
 import zlib
 
-from support.console import MissingPackage, UserError, reason, sudden_interruption
+try:
+    import resource
+except ImportError:  # Windows, which has no such limits
+    resource = None
+
+from support.console import UserError, reason
 from support.tf1_small import small_tensorflow
 
-
-class _TensorFlow(types.ModuleType):
-    """Stands for the module until, and after, it is imported."""
-
-    def __getattr__(self, name):
-        if name.startswith("__"):  # what inspects a module does not import it
-            raise AttributeError(name)
-        with _one_import:
-            small = _import_small() if _start_small else None
-            return getattr(small if hasattr(small, name) else _import(), name)
-
-
-tf = _TensorFlow("tensorflow.compat.v1")
-# Bytes, on two cores, for its small part that answers, and for all of it.
+# Bytes, on two cores, for its small part that predicts, and for all of it.
 SMALL_SPACE, WHOLE_SPACE = 2 * 10 ** 9, 2500 * 10 ** 6
 M_ARENA_MAX = -8  # malloc.h's
 _one_import = threading.RLock()
 _start_small = False
 
 
+class CannotStart(UserError):
+    """TensorFlow cannot be imported here.
+
+    `problem` is one of "memory", "processor" and "system", for callers that word it in another
+    language.
+    """
+
+    def __init__(self, problem, message):
+        super(CannotStart, self).__init__(message)
+        self.problem = problem
+
+
+def _attribute(name):
+    if name.startswith("__"):  # what inspects a module does not import it
+        raise AttributeError(name)
+    with _one_import:
+        small = _import_small() if _start_small else None
+        return getattr(small if hasattr(small, name) else _import(), name)
+
+
+tf = types.ModuleType("tensorflow.compat.v1")
+tf.__getattr__ = _attribute  # as in PEP 562
+
+
 def start_small():
-    """Have `tf` be the few parts that a restored graph needs, and the rest once that is asked for."""
+    """Have `tf` import the few parts that a restored graph needs, the rest once that is used."""
     global _start_small
     _start_small = True
 
 
 def _prepare(space):
-    """Make sure that so many bytes may be had, and set what TensorFlow reads from the environment."""
+    """Refuse where TensorFlow would be killed, and set the environment variables that it reads.
+
+    Args:
+        space: bytes of address space that it needs.
+    Raises:
+        CannotStart: the processor or `ulimit -v` has too little.
+    """
+    features = processor_features()
+    if features and "avx" not in features:
+        raise CannotStart("processor", "TensorFlow needs a processor with AVX instructions, and "
+                                       "this one has none.")
     _check_memory(space)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # By itself it uses oneDNN on processors with VNNI only; those with AVX2 are faster by it, too
     # (docs/measurements.md).
-    if "avx2" in _processor_flags():
+    if "avx2" in features:
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 def _check_memory(needed):
-    """Refuse a limit on memory under which TensorFlow would abort, or try for ever.
-
-    Raises:
-        UserError: `ulimit -v` leaves too little.
-    """
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    """Refuse a limit on memory under which TensorFlow would abort, or try for ever."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0] if resource else -1
     if 0 <= limit < needed:
-        raise UserError("TensorFlow needs %.1f GB of address space for an answer and %.1f for all "
-                        "else, and 'ulimit -v' allows %.1f."
-                        % (SMALL_SPACE / 1e9, WHOLE_SPACE / 1e9, limit / 1e9))
+        raise CannotStart("memory", "TensorFlow needs %.1f GB of address space for a prediction and "
+                          "%.1f for all else, and 'ulimit -v' allows %.1f."
+                          % (SMALL_SPACE / 1e9, WHOLE_SPACE / 1e9, limit / 1e9))
     if limit >= 0:
         # Each thread's own heap reserves address space, enough for TensorFlow to abort later on.
         with contextlib.suppress(AttributeError):  # a C library without glibc's knob
@@ -75,7 +96,7 @@ def _check_memory(needed):
 def _import_small():
     """Return `small_tensorflow()`, or None where that cannot be had: then all is imported."""
     _prepare(SMALL_SPACE)
-    with sudden_interruption(), quiet_stderr():
+    with quiet_stderr():
         try:
             return small_tensorflow()
         except Exception:  # another TensorFlow may be built in any other way
@@ -84,21 +105,19 @@ def _import_small():
 
 @functools.lru_cache(maxsize=None)
 def _import():
-    """Return the module `tensorflow.compat.v1`, in graph mode and without its talk."""
+    """Return the module `tensorflow.compat.v1`, in graph mode and without its log output."""
     _prepare(WHOLE_SPACE)
     os.environ["TF_USE_LEGACY_KERAS"] = "1"  # tf.layers lives in tf-keras today
     os.environ.pop("KERAS_BACKEND", None)  # that is Keras 3's
     warnings.filterwarnings("ignore", category=FutureWarning)  # of 1.15, about NumPy
     warnings.filterwarnings("ignore", message=".*tf.layers")  # that it is old is why we are here
     try:
-        with sudden_interruption(), quiet_stderr():
+        with quiet_stderr():
             import tensorflow.compat.v1 as tensorflow
-            # The first look for a GPU is the last to talk.
+            # The first look for a GPU is the last to write to stderr.
             tensorflow.config.experimental.list_physical_devices("GPU")
-    except ModuleNotFoundError as error:
-        raise MissingPackage(error)
     except OSError as error:  # no folder for temporary files, or too few files at a time
-        raise UserError("TensorFlow cannot be imported: %s." % reason(error)) from error
+        raise CannotStart("system", "TensorFlow cannot be imported: %s." % reason(error)) from error
     tensorflow.logging.set_verbosity(tensorflow.logging.ERROR)
     tensorflow.disable_eager_execution()
     tensorflow.enable_v2_tensorshape()
@@ -130,7 +149,7 @@ def quiet_stderr():
     """Keep what C++ writes to stderr (file descriptor 2) from the user, unless the block fails.
 
     TensorFlow reports on CUDA and CPU features before its log level is set, so only the file
-    descriptor itself can hold it back. When the block raises, all that was held back is shown.
+    descriptor itself can hold it back. When the block raises, all that was held back is printed.
     """
     sys.stderr.flush()
     with _scratch_file() as held_back:
@@ -138,7 +157,7 @@ def quiet_stderr():
         os.dup2(held_back.fileno(), 2)
         try:
             yield
-        except Exception as error:  # not on Ctrl-C: that is no failure to explain
+        except Exception as error:  # not on Ctrl-C: that is not a failure to explain
             if not isinstance(error, ModuleNotFoundError):
                 held_back.seek(0)
                 os.write(stderr, held_back.read())
@@ -150,7 +169,7 @@ def quiet_stderr():
 
 
 def _scratch_file():
-    """A temporary file, or where there is room for none, one that forgets what is written."""
+    """Return a temporary file or, without room for one, a file that forgets what is written."""
     try:
         return tempfile.TemporaryFile()
     except OSError:
@@ -165,20 +184,25 @@ def fastest(precision):
 def computes_bfloat16():
     """Return whether the processor has instructions for bfloat16, and TensorFlow uses them.
 
-    Without them bfloat16 is emulated, slower than float32 is computed. TensorFlow 1.15, which
-    uses none, ends at Python 3.7.
+    It does through oneDNN on x86-64. Elsewhere bfloat16 is emulated, slower than float32; so it is
+    in TensorFlow 1.15, which ends at Python 3.7.
     """
-    return sys.version_info >= (3, 8) and bool({"avx512_bf16", "amx_bf16"} & _processor_flags())
+    onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1").lower() not in ("0", "false")
+    return onednn and sys.version_info >= (3, 8) and bool(
+        {"avx512_bf16", "amx_bf16"} & processor_features())
 
 
 @functools.lru_cache(maxsize=None)
-def _processor_flags():
-    """Return what the processor has, in Linux' words; an empty set where nothing tells."""
-    try:
-        with open("/proc/cpuinfo") as stream:
-            return set(stream.read().split())
-    except OSError:
-        return set()
+def processor_features():
+    """Return the instruction sets of an x86-64 processor in Linux' words, a set.
+
+    It is empty on ARM and on systems without /proc: there TensorFlow chooses what it uses, and
+    precision is float32.
+    """
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as stream:
+        lines = [line.split() for line in stream]
+        return set().union(*[words[2:] for words in lines if words[:1] == ["flags"]][:1])
+    return set()
 
 
 def kept_in_float32(getter, name, *more, dtype=None, **options):
