@@ -1,0 +1,165 @@
+"""Every program in hard surroundings: streams, memory, open files, the environment, Ctrl-C.
+
+tests/README.md is the list of what was attacked, and names the test of each.
+"""
+import contextlib
+import os
+import pathlib
+import shutil
+import signal
+import sys
+
+import pytest
+from helpers import (BENCHMARK, EVALUATE, FULL, PREDICT, ROOT, SAMPLE, TRAIN, predict, run, run_command,
+                     small_evaluation, small_run, start, start_command)
+
+PROGRAMS = ("predict", "ex01_filters", "ex02_fashion_cnn", TRAIN, EVALUATE)
+every_program = pytest.mark.parametrize("program", PROGRAMS)
+
+
+@pytest.fixture(scope="module")
+def fashion(tmp_path_factory):
+    """A copy of the released weights of exercise 2, to draw pictures beside."""
+    return shutil.copytree(os.path.join(ROOT, "checkpoints", "fashion"),
+                           str(tmp_path_factory.mktemp("released") / "fashion"))
+
+
+@pytest.fixture
+def arguments(small_data, small_fashion, weights, fashion, tmp_path):
+    """The arguments of something short for each program, a dict."""
+    return {
+        "predict": ["--checkpoint-dir", weights, SAMPLE],
+        "ex01_filters": ["--output-dir", str(tmp_path)],
+        "ex02_fashion_cnn": ["--evaluate", "--data-dir", str(small_fashion), "--checkpoint-dir", fashion],
+        TRAIN: small_run(small_data, str(tmp_path / "run")) + ["--fresh"],
+        EVALUATE: small_evaluation(small_data, weights),
+        BENCHMARK: []}
+
+
+def command(program):
+    """Return the beginning of the command line that starts a program."""
+    if program == "predict":
+        return [sys.executable, PREDICT]
+    return [sys.executable] + ([os.path.join(ROOT, program + ".py")] if program[:2] == "ex" and
+                               "." not in program else ["-m", program])
+
+
+# ---- Streams ----
+
+@every_program
+def test_closed_streams_lead_nowhere(arguments, tmp_path, program):
+    """Nothing fails, and nothing is written into a file that got the number of a closed one."""
+    for closed in ((0, 1, 2), (0,), (1,), (2,))[:4 if FULL else 1]:
+        streams = {1: os.devnull, 2: str(tmp_path / "log")}
+        streams.update((number, None) for number in closed)
+        assert run(program, arguments[program], streams)[0] == 0
+        assert 2 in closed or "rror" not in (tmp_path / "log").read_text()
+
+
+@every_program
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_a_full_disk_behind_stdout_is_a_sentence(arguments, tmp_path, program):
+    streams = {1: "/dev/full", 2: str(tmp_path / "log")}
+    assert run(program, arguments[program], streams)[0] == 1
+    assert (tmp_path / "log").read_text().splitlines()[-1] == (
+        "Erreur: la réponse ne peut pas être écrite (ENOSPC)." if program == "predict"
+        else "error: No space left on device.")
+
+
+@every_program
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_a_reader_that_goes_away_ends_the_program_quietly(arguments, tmp_path, program):
+    """As `| head -1` does; it is not blamed on a picture that was about to be drawn."""
+    os.mkfifo(str(tmp_path / "pipe"))
+    reader = os.open(str(tmp_path / "pipe"), os.O_RDONLY | os.O_NONBLOCK)
+    process = start(program, arguments[program], {1: str(tmp_path / "pipe"), 2: str(tmp_path / "log")})
+    os.close(reader)
+    process.join(120)
+    assert process.exitcode in (128 + signal.SIGPIPE, -signal.SIGPIPE)
+    assert "rror" not in (tmp_path / "log").read_text()
+
+
+# ---- Limits ----
+
+@pytest.mark.parametrize("program, gigabytes", [
+    ("predict", 1.8), (EVALUATE, 1.5), (EVALUATE, 2.4), (TRAIN, 2.05), (BENCHMARK, 2.4)])
+def test_too_little_memory_is_a_sentence(arguments, program, gigabytes):
+    """TensorFlow itself would try for ever, or abort."""
+    done = run_command(*command(program) + arguments[program], limits={"AS": int(gigabytes * 1e9)})
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith("Erreur: TensorFlow ne peut pas démarrer ici" if program == "predict"
+                                  else "error: TensorFlow needs ")
+
+
+def test_memory_that_runs_out_among_many_pictures_is_a_sentence(weights):
+    code, out, err = predict("--checkpoint-dir", weights, *[SAMPLE] * 200, limits={"AS": 2003 * 10 ** 6})
+    assert (code, err) in ((0, ""), (1, "Erreur: la mémoire ne suffit pas.\n"))
+
+
+def test_too_few_open_files_are_not_a_damaged_picture(weights):
+    for files in (6, 31):
+        code, out, err = predict("--checkpoint-dir", weights, SAMPLE, limits={"NOFILE": files})
+        assert (code, out) == (1, "") and err == (
+            "Erreur: il faut pouvoir ouvrir 32 fichiers à la fois, et ulimit -n n'en permet que %d.\n"
+            % files)
+    code, out, err = predict("--checkpoint-dir", weights, *[SAMPLE] * 70, limits={"NOFILE": 32})
+    assert (code, err, len(out.splitlines())) == (0, "", 70)
+
+
+def test_without_room_for_any_file_predict_answers_and_the_others_say_so(arguments):
+    nothing = {"FSIZE": 0}
+    code, out, err = predict(*arguments["predict"], limits=nothing)
+    assert (code, err) == (0, "") and out.startswith("Prédiction: ")
+    done = run_command(*command(EVALUATE) + arguments[EVALUATE], limits=nothing)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith("error: TensorFlow cannot be imported: No usable")
+
+
+# ---- The environment ----
+
+HOSTILE = dict(
+    TF_USE_LEGACY_KERAS="0", KERAS_BACKEND="torch", TF2_BEHAVIOR="1", LC_ALL="C", PYTHONUTF8="0",
+    PYTHONCOERCECLOCALE="0", PYTHONIOENCODING="ascii", PYTHONWARNINGS="error", MPLBACKEND="nonsense",
+    MPLCONFIGDIR="/proc/none", TMPDIR="/proc/none", HOME="/proc/none")
+
+
+@every_program
+def test_no_variable_of_the_environment_disturbs(arguments, weights, fashion, tmp_path, program):
+    """Nor a matplotlibrc in the current folder."""
+    picture = {"predict": tmp_path / "why.png", "ex01_filters": tmp_path / "ex01_filters.png",
+               TRAIN: tmp_path / "run" / "ex03_training.png",
+               EVALUATE: pathlib.Path(weights, "ex03_confusion.png"),
+               "ex02_fashion_cnn": pathlib.Path(fashion, "ex02_confusion.png")}[program]
+    with contextlib.suppress(OSError):
+        picture.unlink()
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\n")
+    more = ["--explain", str(picture)] if program == "predict" else []
+    done = run_command(*command(program) + arguments[program] + more, cwd=str(tmp_path),
+                       env=dict(HOSTILE, PYTHONPATH=ROOT))
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr and "Warning" not in done.stderr
+    assert program != "predict" or done.stdout.startswith("Prédiction: ") and done.stderr == ""
+    assert picture.exists()
+
+
+# ---- Ctrl-C ----
+
+IMPORTING = '''
+import os, signal, time
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(5)
+except KeyboardInterrupt:
+    raise ImportError("initialization failed")
+'''
+
+
+@every_program
+def test_an_interrupt_while_tensorflow_is_imported_is_quiet(arguments, tmp_path, program):
+    for package in "tensorflow", "tensorflow/compat", "tensorflow/compat/v1":
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text(IMPORTING if package.endswith("v1") else "")
+    process = start_command(*command(program) + arguments[program], env=dict(PYTHONPATH=str(tmp_path)))
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode in (130, -signal.SIGINT)
+    assert stdout == stderr == ""
