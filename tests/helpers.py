@@ -5,6 +5,7 @@ import importlib
 import io
 import multiprocessing
 import os
+import pathlib
 import runpy
 import signal
 import struct
@@ -112,6 +113,18 @@ def run(program, arguments, output, timeout=300, **more):
         return process.exitcode, None
     with open(output, encoding="utf-8") as stream:
         return process.exitcode, stream.read()
+
+
+def interrupt(program, arguments, output, number=signal.SIGINT, after="", seconds=0):
+    """Start a program, send it a signal that long after it printed a text; return as `run` does."""
+    process = start(program, arguments, output)
+    while process.is_alive() and after not in pathlib.Path(output).read_text(encoding="utf-8"):
+        process.join(0.005)
+    process.join(seconds)
+    if process.is_alive():
+        os.kill(process.pid, number)
+    process.join(60)
+    return process.exitcode, pathlib.Path(output).read_text(encoding="utf-8")
 
 
 def predict(*arguments, **options):

@@ -254,3 +254,29 @@ def test_any_size_has_views(size):
     assert views.first.shape == (1, 40, 40, 3) and views.further.shape == (3, 40, 40, 3)
     assert views.first.dtype == views.further.dtype == np.uint8
     assert np.array_equal(views.first[0, 0, 0], [10, 200, 30])
+
+
+def test_a_progressive_jpeg_of_very_many_scans_is_refused(tmp_path):
+    """Its scans are repeated by hand: each would be decoded over all pixels."""
+    stream = io.BytesIO()
+    Image.new("L", (5000, 5000)).save(stream, "JPEG", progressive=True)
+    content = stream.getvalue()
+    first = content.index(b"\xff\xda")
+    scan = content[first:content.index(b"\xff", first + 2)]
+    path = tmp_path / "scans.jpg"
+    path.write_bytes(content[:-2] + scan * 2000 + content[-2:])
+    began = time.process_time()
+    with pytest.raises(PictureError, match="too large"):
+        read_picture(str(path), 96)
+    assert time.process_time() - began < 1
+
+
+def test_what_is_reduced_by_bands_has_no_seams(tmp_path, monkeypatch):
+    names = []
+    for name, content in encodings(photograph().resize((401, 607))).items():
+        (tmp_path / name).write_bytes(content)
+        names.append(str(tmp_path / name))
+    at_once = [np.asarray(read_picture(name, 96)) for name in names]
+    monkeypatch.setattr(reader, "BAND_PIXELS", 401 * 40)
+    for name, whole in zip(names, at_once):
+        np.testing.assert_array_equal(read_picture(name, 96), whole, name)
