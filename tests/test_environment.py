@@ -1,0 +1,136 @@
+"""What a program checks first: Python's version, packages, Ctrl-C before anything is imported."""
+import os
+import shutil
+import sys
+
+import pytest
+from helpers import ROOT, run_command, start_command
+
+from support import tf1
+
+EXERCISES = (["ex01_filters.py"], ["ex02_fashion_cnn.py"], ["-m", "ex03_cifar.train"],
+             ["-m", "ex03_cifar.evaluate"], ["-m", "ex03_cifar.benchmark"])
+PROGRAMS = EXERCISES
+
+
+def prelude(folder, code):
+    """Return the change to the environment by which every Python runs `code` before its program."""
+    (folder / "sitecustomize.py").write_text(code)
+    return {"PYTHONPATH": str(folder)}
+
+
+@pytest.mark.parametrize("version", [(3, 6, 15), (3, 8, 18), (3, 9, 18)])
+@pytest.mark.parametrize("program", PROGRAMS, ids=" ".join)
+def test_a_python_without_tensorflow_names_those_that_have_it(program, version, tmp_path):
+    done = run_command(sys.executable, *program,
+                       env=prelude(tmp_path, "import sys; sys.version_info = %r" % (version,)))
+    sentence, = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "3.%d" % version[1] in sentence and "3.10, 3.11, 3.12" in sentence, sentence
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=" ".join)
+def test_without_packages_it_says_what_to_install(program):
+    done = run_command(sys.executable, "-S", *program)
+    sentence, = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "numpy" in sentence and "-m pip install -r " in sentence and ROOT in sentence
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=" ".join)
+def test_without_packages_it_resumes_in_the_repositorys_own_environment(program, tmp_path):
+    for source in ("predict", "ex01_filters.py", "ex02_fashion_cnn.py", "ex03_cifar", "support"):
+        whole = os.path.join(ROOT, source)
+        (shutil.copytree if os.path.isdir(whole) else shutil.copy)(whole, str(tmp_path / source))
+    python = tmp_path / ".venv" / "bin" / "python3"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "$@"\n')
+    python.chmod(0o755)
+    done = run_command(sys.executable, "-S", *program + ["--an-option"], cwd=str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split()[-1] == "--an-option" and program[-1] in done.stdout
+
+
+HIDE = """
+import sys
+class Hidden:
+    def find_spec(self, name, *more):
+        if name.split(".")[0] == "tf_keras":
+            raise ModuleNotFoundError("No module named 'tf_keras'", name=name)
+sys.meta_path.insert(0, Hidden())
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 8), reason="TensorFlow 1.15 needs neither")
+@pytest.mark.parametrize("program", EXERCISES[1:3], ids=" ".join)
+def test_a_training_without_tf_keras_or_its_docstrings_is_a_sentence(program, tmp_path):
+    for options, change, words in (([], prelude(tmp_path, HIDE), "tf_keras"),
+                                   (["-OO"], {}, "without -OO"),
+                                   ([], {"PYTHONOPTIMIZE": "2"}, "PYTHONOPTIMIZE")):
+        done = run_command(sys.executable, *options + program, env=change)
+        sentence, = done.stderr.splitlines()
+        assert done.returncode == 2 and words in sentence
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=" ".join)
+def test_ctrl_c_while_numpy_is_imported_is_quiet(program, tmp_path):
+    (tmp_path / "numpy").mkdir()
+    (tmp_path / "numpy" / "__init__.py").write_text(
+        "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(9)\n")
+    process = start_command(sys.executable, *program, env={"PYTHONPATH": str(tmp_path)})
+    assert process.communicate(timeout=60) == ("", "")
+    assert process.returncode == 130
+
+
+def test_pip_refuses_pythons_without_tensorflow():
+    """Exactly one TensorFlow is required of each Python; of 3.8 and 3.9 it is one they lack."""
+    packaging = pytest.importorskip("packaging.requirements")
+    with open(os.path.join(ROOT, "requirements.txt")) as stream:
+        lines = [packaging.Requirement(line) for line in stream.read().splitlines()
+                 if line and not line.startswith("#")]
+    for minor in range(6, 15):
+        chosen = [line for line in lines if line.name == "tensorflow"
+                  and line.marker.evaluate({"python_version": "3.%d" % minor})]
+        assert [str(line.specifier) for line in chosen] == ["==1.15.5" if minor == 7 else "==2.21.*"]
+
+
+# ---- The processor, as far as a system tells ----
+CPUINFO = {"AMX": "flags\t\t: fpu avx avx2 amx_bf16\n", "no AVX": "flags\t\t: fpu sse4_2\n",
+           "ARM": "Features\t: fp asimd bf16 amx_bf16\n", "nothing": ""}
+
+
+@pytest.fixture
+def processor(tmp_path, monkeypatch):
+    """Return a function that lets /proc/cpuinfo be that of a processor, or be missing."""
+    def choose(name):
+        path = tmp_path / "cpuinfo"
+        if name is not None:
+            path.write_text("processor\t: 0\nmodel name\t: avx flags\n" + CPUINFO[name])
+        monkeypatch.setattr(tf1, "open", lambda _: open(str(path)), raising=False)
+        tf1.processor_features.cache_clear()
+    yield choose
+    tf1.processor_features.cache_clear()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 8), reason="TensorFlow 1.15 computes no bfloat16")
+@pytest.mark.parametrize("name, onednn, chosen", [
+    ("AMX", None, "bfloat16"), ("AMX", "1", "bfloat16"), ("AMX", "0", "float32"),
+    ("AMX", "false", "float32"), ("ARM", None, "float32"), ("nothing", None, "float32"),
+    (None, None, "float32")])
+def test_bfloat16_is_chosen_where_onednn_computes_it(name, onednn, chosen, processor, monkeypatch):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    if onednn:
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", onednn)
+    processor(name)
+    assert tf1.fastest("bfloat16") == chosen and tf1.fastest("float32") == "float32"
+
+
+def test_a_processor_without_avx_is_a_sentence_before_tensorflow_is_imported(
+        processor, monkeypatch):
+    for name in "ARM", "nothing", None, "AMX":
+        processor(name)
+        tf1._prepare(0)
+    processor("no AVX")
+    with pytest.raises(tf1.CannotStart, match="AVX") as refused:
+        tf1._prepare(0)
+    assert refused.value.problem == "processor"
