@@ -174,6 +174,17 @@ def arrow(axes, start, end, colour=INK):
                                                   shrinkA=0, shrinkB=0))
 
 
+def draw_bars(axes, left, top, width, height, names, probabilities):
+    """Draw probabilities as bars behind their classes' names, the largest in orange."""
+    step = height / len(names)
+    for place, (name, probability) in enumerate(zip(names, probabilities)):
+        y = top + (place + 0.5) * step
+        axes.barh(y, width * probability, 0.9 * step, left=left,
+                  color="#f4a582" if probability == max(probabilities) else "#d8dce0")
+        axes.text(left + 0.01, y, "%s %.0f %%" % (name, 100 * probability)
+                  if probability >= 0.005 else name, va="center_baseline")
+
+
 def translated(language, french):
     """Return a function of a picture's English words; in "fr" it returns those of the dict."""
     return french.__getitem__ if language == "fr" else str

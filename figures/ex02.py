@@ -4,11 +4,20 @@ import sys
 
 import numpy as np
 
-from figures.common import (BLUE, LARGE, ORANGE, canvas, draw_confusion, draw_curves, frame,
-                            save_figure)
+from figures.common import (BLUE, GREY, LARGE, LINE, MEDIUM, ORANGE, arrow, canvas, draw_bars,
+                            draw_confusion, draw_curves, frame, save_figure, signed_colours,
+                            translated)
 from support.reports import confusion_matrix
 
 COLUMNS = 6  # of the pictures with predictions
+GRID = 4     # rows and columns of the feature maps that are shown of a layer
+FRENCH = {
+    "Image": "Image", "Convolution": "Convolution", "Max-pooling": "Max-pooling",
+    "Normalise, ReLU": "Normaliser, ReLU", "Flatten, dense": "Aplatir, dense",
+    "Output, softmax": "Sortie, softmax", "%d of %d": "%d sur %d",
+    "each map: negative": "chaque carte : négatif", "positive": "positif",
+    "training step": "pas d'apprentissage", "loss": "perte",
+    "one filter": "un filtre", "another": "un autre", "a third": "un troisième"}
 
 
 def draw_all(folder, history, images, labels, probabilities, names):
@@ -67,3 +76,127 @@ def _draw_prediction(axes, left, top, image, predicted, confidence, name):
     if not right:
         axes.text(left + 0.1 + side / 2, top + side + 0.19, "true: " + name, ha="center",
                   va="center")
+
+
+# ---- What the network has learnt ----
+def tiles(maps, gap=1):
+    """Lay maps [H,W,16] out in rows of 4, each scaled to [-1,1], with gaps of NaN between them."""
+    height, width, count = maps.shape
+    sheet = np.full((GRID * (height + gap) - gap, GRID * (width + gap) - gap), np.nan)
+    for number in range(count):
+        top, left = number // GRID * (height + gap), number % GRID * (width + gap)
+        values = maps[..., number]
+        sheet[top:top + height, left:left + width] = values / max(np.abs(values).max(), 1e-9)
+    return sheet
+
+
+def draw_architecture(layers, names, path, language="en"):
+    """Draw one picture's way through all layers; the same channels up to the next convolution.
+
+    Args:
+        layers: (kind, detail, values) of each: an image uint8 [H,W], then maps float [H,W,F], then
+            vectors float [C]; the last is the probabilities of `names`.
+    """
+    say, side, row = translated(language, FRENCH), 0.72, 1.02
+    rows = -(-len(layers) // 4)
+    figure, axes = canvas(4, row * rows + 0.17)
+    for number, (kind, detail, values) in enumerate(layers):
+        left, top = number % 4 + 0.2, row * (number // 4) + 0.24
+        style = dict(cmap=signed_colours(), vmin=-1, vmax=1)
+        shape = "×".join(map(str, values.shape))
+        if number + 1 == len(layers):
+            draw_bars(axes, left, top, side, side, names, values)
+        elif values.ndim == 3:
+            if kind == "Convolution":
+                channels = np.argsort(-values.std(axis=(0, 1)), kind="stable")[:GRID ** 2]
+            shape += ", " + say("%d of %d") % (len(channels), values.shape[2])
+            values = tiles(values[..., channels])
+        elif values.ndim == 1:
+            shape = "%d → %d" % (layers[number - 1][2].size, len(values))
+            values = (values / np.abs(values).max()).reshape(int(len(values) ** 0.5), -1)
+        else:
+            style = dict(cmap="gray_r", vmin=0, vmax=255)
+        if values.ndim == 2:
+            axes.imshow(values, extent=(left, left + side, top + side, top), aspect="auto",
+                        interpolation="nearest", **style)
+            frame(axes, left, top, side, side, LINE, 0.8)
+        axes.text(left, top - 0.15, say(kind) + detail, fontsize=MEDIUM, weight="bold", va="center")
+        axes.text(left, top - 0.05, shape, color=GREY, va="center")
+        if number:
+            arrow(axes, (left - 0.2, top + side / 2), (left - 0.03, top + side / 2))
+        if number % 4 == 3 and number + 1 < len(layers):
+            arrow(axes, (left + side + 0.01, top + side / 2), (left + side + 0.08, top + side / 2))
+    axes.set(xlim=(0, 4), ylim=(row * rows + 0.17, 0))
+    _draw_key(axes, 0.2, row * rows + 0.07, say)
+    save_figure(figure, path)
+
+
+def _draw_key(axes, left, y, say):
+    """Draw what the colours of the maps mean."""
+    axes.text(left + 0.9, y, say("each map: negative"), va="center", ha="right")
+    axes.imshow(np.linspace(-1, 1, 64)[None], cmap=signed_colours(), aspect="auto",
+                extent=(left + 0.95, left + 1.75, y + 0.035, y - 0.035))
+    axes.text(left + 1.8, y, say("positive"), va="center")
+    axes.set(xlim=(0, 4), ylim=axes.get_ylim())
+
+
+def draw_learning(steps, filters, losses, path, language="en"):
+    """Draw filters at several moments of a training, and below them its loss.
+
+    Args:
+        steps: of the moments, the last is the end of the training.
+        filters: [3, moments, K, K].
+        losses: of every step.
+    """
+    say = translated(language, FRENCH)
+    figure, axes = canvas(8.3, 6.5)
+    left, width, top, height = 1.5, 6.6, 4.1, 1.7  # of the curve
+    every = max(1, steps[-1] // 120)
+    means = [np.mean(losses[start:start + every]) for start in range(0, len(losses), every)]
+    low, high = min(means), max(means)
+    x = left + width * (np.arange(len(means)) + 0.5) * every / steps[-1]
+    axes.plot(x, top + height * (high - np.array(means)) / (high - low), color=ORANGE, linewidth=2)
+    frame(axes, left, top - 0.1, width, height + 0.2, LINE, 0.8)
+    axes.text(left - 0.2, top + height / 2, say("loss"), fontsize=MEDIUM, ha="right", va="center")
+    for value in (low, high):
+        axes.text(left - 0.1, top + height * (high - value) / (high - low), "%.1f" % value,
+                  ha="right", va="center", color=GREY)
+    axes.text(left + width, 6.3, say("training step"), fontsize=MEDIUM, ha="right", va="center")
+    for row, name in enumerate(("one filter", "another", "a third")):
+        axes.text(left - 0.2, 0.5 + 1.1 * row, say(name), fontsize=MEDIUM, ha="right", va="center")
+    for column, step in enumerate(steps):
+        centre, place = left + 0.5 + 1.12 * column, left + width * step / steps[-1]
+        for row, values in enumerate(filters[:, column]):
+            limit = np.abs(values).max()
+            y = 0.05 + 1.1 * row
+            axes.imshow(values, cmap=signed_colours(), vmin=-limit, vmax=limit, aspect="auto",
+                        extent=(centre - 0.5, centre + 0.5, y + 1, y), interpolation="nearest")
+            frame(axes, centre - 0.5, y, 1, 1, LINE, 0.8)
+        axes.plot([centre, place, place], [3.3, top - 0.1, top + height + 0.1], color=BLUE,
+                  linewidth=1, linestyle=":")
+        if column not in (1, 3):
+            axes.text(place, 6.05, step, ha="center", va="center", color=BLUE)
+    axes.set(xlim=(0, 8.3), ylim=(6.5, 0))
+    save_figure(figure, path)
+
+
+def draw_learnt_filters(kinds, before, after, path):
+    """Draw filters of the first layer before and after training.
+
+    Args:
+        kinds: what each has become, a word.
+        before, after: lists of float [K,K], as many.
+    """
+    figure, axes = canvas(len(kinds) + 0.8, 2.4)
+    for row, (label, filters) in enumerate((("before\ntraining", before), ("after\ntraining", after))):
+        axes.text(0.1, 0.75 + 1.1 * row, label, fontsize=MEDIUM, weight="bold", va="center")
+        for column, values in enumerate(filters):
+            left, top = 0.9 + column, 0.3 + 1.1 * row
+            limit = np.abs(values).max()
+            axes.imshow(values, cmap=signed_colours(), vmin=-limit, vmax=limit, aspect="auto",
+                        extent=(left, left + 0.86, top + 0.86, top), interpolation="nearest")
+            frame(axes, left, top, 0.86, 0.86, LINE, 0.8)
+    for column, kind in enumerate(kinds):
+        axes.text(1.33 + column, 0.15, kind, fontsize=MEDIUM, ha="center", va="center")
+    axes.set(xlim=(0, len(kinds) + 0.8), ylim=(2.4, 0))
+    save_figure(figure, path)

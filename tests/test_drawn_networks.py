@@ -12,7 +12,7 @@ import draw_features  # noqa: E402
 import draw_network  # noqa: E402
 import ex02_fashion_cnn as ex02  # noqa: E402
 from ex03_cifar.classifier import Classifier  # noqa: E402
-from support.network_drawings import tiles  # noqa: E402
+from figures.ex02 import tiles  # noqa: E402
 from support.tf1 import tf  # noqa: E402
 
 IMAGE = np.random.RandomState(0).randint(0, 256, (28, 28)).astype(np.uint8)
@@ -30,28 +30,38 @@ def test_the_filters_are_those_of_the_checkpoint(fashion):
                if name.endswith(".index")]
     kernel = tf.train.NewCheckpointReader(prefix).get_tensor("network/conv1/kernel")
     drawn = draw_network.first_kernels(fashion[1])
-    assert len(drawn) == kernel.shape[-1]
-    for number, values in enumerate(drawn):
-        np.testing.assert_array_equal(values, kernel[:, :, 0, number])
-    before = draw_network.untrained(len(drawn))
-    assert np.shape(before) == np.shape(drawn) and np.corrcoef(np.ravel(before), np.ravel(drawn))[0, 1] < 0.9
+    np.testing.assert_array_equal(drawn, kernel[:, :, 0])
+    recipe = ex02.dataclasses.replace(ex02.Recipe(), filters=drawn.shape[-1:] * 3)
+    before = draw_network.untrained(recipe)
+    assert before.shape == drawn.shape and abs(np.corrcoef(before.ravel(), drawn.ravel())[0, 1]) < 0.9
+    named = draw_network.named_filters(drawn)
+    assert [kind for kind, _ in named] == ["edge", "edge", "spot", "spot", "stripe", "stripe"]
+    assert len({number for _, number in named}) == 6
+
+
+def test_ideal_filters_are_named_for_what_they_are():
+    ideals = draw_network.templates(5)
+    kernels = np.stack([values for _, values in ideals], axis=-1)
+    for kind, number in draw_network.named_filters(kernels):
+        assert ideals[number][0] == kind
 
 
 def test_the_way_is_computed_layer_by_layer(fashion):
     layers = draw_network.way(*fashion, IMAGE)
-    assert [kind for kind, _, _ in layers] == [
-        "A picture", "Convolution 5×5", "Max-pooling", "Convolution 3×3", "Max-pooling",
-        "Convolution 3×3", "Dense", "Output, softmax"]
-    for kind, shape, values in layers:
-        assert shape == "×".join(map(str, values.shape)), kind
-    first, pooled, answer = layers[1][2], layers[2][2], layers[-1][2]
+    assert [kind + detail for kind, detail, _ in layers] == [
+        "Image", "Convolution 5×5", "Max-pooling 2×2", "Normalise, ReLU",
+        "Convolution 3×3", "Max-pooling 2×2", "Normalise, ReLU", "Convolution 3×3",
+        "Normalise, ReLU", "Flatten, dense", "Output, softmax"]
+    first, pooled, rectified, probabilities = [layers[place][2] for place in (1, 2, 3, -1)]
     normalised = np.pad((IMAGE - ex02.PIXEL_MEAN) / ex02.PIXEL_STD, 2, "constant")
-    for number, kernel in enumerate(draw_network.first_kernels(fashion[1])[:5]):
-        expected = sum(kernel[row, column] * normalised[row:row + 28, column:column + 28]
+    kernels = draw_network.first_kernels(fashion[1])
+    for number in range(5):
+        expected = sum(kernels[row, column, number] * normalised[row:row + 28, column:column + 28]
                        for row in range(5) for column in range(5))
         np.testing.assert_allclose(first[..., number], expected, atol=1e-3)
     np.testing.assert_array_equal(pooled, first.reshape(14, 2, 14, 2, -1).max(axis=(1, 3)))
-    assert answer.sum() == pytest.approx(1, abs=1e-5)
+    assert rectified.shape == pooled.shape and rectified.min() == 0
+    assert probabilities.sum() == pytest.approx(1, abs=1e-5)
 
 
 def test_a_unit_sees_the_part_that_is_drawn_and_nothing_else():
@@ -76,6 +86,6 @@ def test_a_unit_sees_the_part_that_is_drawn_and_nothing_else():
 
 
 def test_tiles_keep_the_order_and_the_sign():
-    sheet = tiles([np.full((2, 2), value) for value in (1.0, -4.0, 2.0)], 2)
-    assert sheet.shape == (5, 5) and np.isnan(sheet[2]).all()
+    sheet = tiles(np.stack([np.full((2, 2), value) for value in (1.0, -4.0, 2.0, 1.0, 3.0)], axis=-1))
+    assert sheet.shape == (11, 11) and np.isnan(sheet[2]).all()
     assert (sheet[0, 0], sheet[0, 3], sheet[3, 0]) == (1, -1, 1)

@@ -454,4 +454,4 @@ def test_without_room_for_a_temporary_file_it_works_all_the_same(small_fashion, 
     done = run_command(
         sys.executable, "-c", program, "--evaluate", "--data-dir", str(small_fashion),
         "--checkpoint-dir", str(trained[0] / "checkpoint"), "--output-dir", str(tmp_path))
-    assert done.returncode == 0 and done.stderr.startswith("drew ") and "Test accuracy" in done.stdout
+    assert done.returncode == 0 and done.stderr.startswith("Drew ") and "Test accuracy" in done.stdout

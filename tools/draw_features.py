@@ -1,10 +1,9 @@
-"""Draw images/ex03_features.png: the parts of training images that excite units of exercise 3 most.
+"""Draw the parts of training images that excite filters of exercise 3 most.
 
-    python tools/draw_features.py
+    python tools/draw_features.py      images/ex03_features.png, in French fr_niveaux.png, and
+                                       ex03_explain.png, as ./predict --explain draws it
 
-From layer to layer the network sees more of the image and answers to more of what is in it. 2.1 is
-the first convolution of the second block. Each row is a unit (a filter of a convolution), each picture the part of a training image that the unit
-sees where its sum is largest, of the images where that is largest.
+From layer to layer a filter sees more of the image and responds to more of what is in it.
 """
 import argparse
 import os
@@ -12,21 +11,25 @@ import re
 import sys
 
 import numpy as np
+from PIL import Image
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from ex03_cifar import dataset  # noqa: E402, after the path
 from ex03_cifar.classifier import RELEASE, Classifier  # noqa: E402
-from support import console, feature_drawings  # noqa: E402
+from ex03_cifar.explain import DRAWN_SIDE, grad_cam  # noqa: E402
+from support import console  # noqa: E402
 from support.tf1 import tf  # noqa: E402
 
-IMAGES = 5000  # training images that are looked at
+IMAGES = 5000  # training images that are searched
 BATCH = 250
-UNITS, PARTS = 5, 8  # rows and columns for each convolution
+DOUBTFUL = 544  # number of a test image: a boat on a trailer
+UNITS, PARTS = 3, 4  # rows and columns for each convolution
+DRAWN = (1, 1), (1, 3), (2, 1), (2, 3), (3, 1), (3, 3)  # block and convolution
 
 
 def convolutions(graph):
-    """Return (name, tensor, field) of each convolution of the network that answers, in order.
+    """Return (name, tensor, field) of each convolution of the network for inference, in order.
 
     field: (first, step, size) in pixels: the unit at index i sees the `size` pixels from
     first + step * i on, along either axis.
@@ -95,21 +98,31 @@ def exciting_parts(classifier, tensor, field, sums, images):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--checkpoint-dir", default=RELEASE, help="the released weights")
-    parser.add_argument("--output", type=console.png_path,
-                        default=os.path.join(console.IMAGES, "ex03_features.png"))
+    parser.add_argument("--checkpoint-dir", metavar="DIR", default=RELEASE,
+                        help="whose weights are drawn (default: checkpoints/cifar10)")
+    parser.add_argument("--output-dir", metavar="DIR", default=console.IMAGES,
+                        help="where to write, replacing what is there (default: images/)")
     given = parser.parse_args()
+    console.writable_folder(given.output_dir)
+    from figures.ex03 import draw_explanation, draw_features
     classifier = Classifier(given.checkpoint_dir, exact=True)
     images = dataset.load_train(count=IMAGES)[0]
-    layers = convolutions(classifier.session.graph)[1:]  # not the whitening, which is not learnt
-    sums = largest_sums(classifier, [tensor for _, tensor, _ in layers], images)
-    drawn = []
-    for number, (name, tensor, field) in enumerate(layers):
-        place, = re.findall(r"block(\d+)/conv(\d+)", name)
-        drawn.append(("%s.%s" % place, min(32, field[2]),
-                      exciting_parts(classifier, tensor, field, sums[number], images)))
-    feature_drawings.draw_exciting_parts(drawn, given.output)
-    print("drew %s" % given.output)
+    found = {tuple(map(int, re.findall(r"block(\d+)/conv(\d+)", name)[0])): layer
+             for name, *layer in convolutions(classifier.session.graph)[1:]}  # but the whitening
+    layers = [place + tuple(found[place]) for place in DRAWN if place in found]
+    sums = largest_sums(classifier, [tensor for _, _, tensor, _ in layers], images)
+    drawn = [(block, number, field[2], exciting_parts(classifier, tensor, field, sums[place], images))
+             for place, (block, number, tensor, field) in enumerate(layers)]
+    for language, name in (("en", "ex03_features.png"), ("fr", "fr_niveaux.png")):
+        draw_features(drawn, os.path.join(given.output_dir, name), language)
+    image = dataset.load_test()[0][DOUBTFUL]
+    probabilities = classifier.probabilities(image[np.newaxis], np.ones(1, int))[0]
+    picture = Image.fromarray(image).resize((DRAWN_SIDE, DRAWN_SIDE), Image.BICUBIC)
+    maps = [(number, grad_cam(classifier, picture, number))
+            for number in np.argsort(-probabilities)[:2]]
+    draw_explanation(picture, maps, probabilities, dataset.CLASSES,
+                     os.path.join(given.output_dir, "ex03_explain.png"))
+    print("Drew ex03_features.png, fr_niveaux.png and ex03_explain.png in %s" % given.output_dir)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
-"""Draw what exercise 2 has learnt: images/ex02_filters.png and images/ex02_architecture.png.
+"""Draw what exercise 2 learns, from the released weights and from a short training of its own.
 
-    python tools/draw_network.py
+    python tools/draw_network.py      images/ex02_filters.png, ex02_architecture.png, and in French
+                                      fr_architecture.png and fr_apprentissage.png
 
-The first layer's filters before and after training, beside those that exercise 1 makes by hand;
-and one garment's way through all layers, which are read off the graph that answers.
+Filters of the first layer before and after training; one garment's way through all layers, which
+are read off the graph that computes predictions; three filters at several moments of a training.
 """
 import argparse
+import dataclasses
 import os
 import sys
 
@@ -13,64 +15,124 @@ import numpy as np
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import ex01_filters  # noqa: E402, after the path
-import ex02_fashion_cnn as ex02  # noqa: E402
-from support import console, network_drawings  # noqa: E402
+import ex02_fashion_cnn as ex02  # noqa: E402, after the path
+from support import console  # noqa: E402
 from support.tf1 import tf  # noqa: E402
 
-KINDS = {"Conv2D": "Convolution", "MaxPool": "Max-pooling", "MatMul": "Dense"}
+KINDS = {"Conv2D": "Convolution", "MaxPool": "Max-pooling", "Relu": "Normalise, ReLU",
+         "Softmax": "Output, softmax"}
+SHOWN = 2  # filters of each kind
+# A small network with strong weight decay, so that six epochs suffice to see its filters change.
+SHORT = dataclasses.replace(ex02.Recipe(), epochs=6, filters=(12, 24, 48), dense_units=64,
+                            weight_decay=3e-3, peak_learning_rate=0.3, precision="float32")
+MOMENTS = 0, 150, 300, 450, 700  # steps after which the filters are drawn, and the end
 
 
 def first_kernels(session):
-    """Return the filters of the first convolution, a list of float [K,K]."""
+    """Return the filters of the first convolution, float32 [K,K,F]."""
     kernel, = [operation.inputs[1] for operation in session.graph.get_operations()
                if operation.type == "Conv2D"][:1]
-    return list(np.moveaxis(session.run(kernel)[:, :, 0], -1, 0))
+    return session.run(kernel)[:, :, 0]
 
 
-def untrained(filters):
-    """Return the first layer's filters before training, of as many as `filters`."""
-    recipe = ex02.dataclasses.replace(ex02.Recipe(), filters=(filters, 1, 1))
-    with ex02.inference_graph(recipe).graph.as_default() as graph, tf.Session(graph=graph) as session:
-        session.run(tf.global_variables_initializer())
+def untrained(recipe):
+    """Return the filters of the first layer as a training starts with them, float32 [K,K,F]."""
+    model = ex02.training_graph(dataclasses.replace(recipe, precision="float32"), steps=1)
+    with tf.Session(graph=model.graph) as session:
+        session.run(model.initialise)
         return first_kernels(session)
 
 
+def templates(side):
+    """Return (name, float [K,K] of mean 0 and norm 1) of ideal edges, stripes and spots."""
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    square = x ** 2 + y ** 2
+    found = [("spot", (1 - square / 2) * np.exp(-square / 2))]
+    for angle in np.deg2rad(range(0, 180, 15)):
+        across = x * np.cos(angle) + y * np.sin(angle)
+        found += [("edge", across * np.exp(-square / 3.4)),
+                  ("stripe", (1 - across ** 2 / 1.2) * np.exp(-across ** 2 / 2.4))]
+    return [(name, (values - values.mean()) / np.linalg.norm(values - values.mean()))
+            for name, values in found]
+
+
+def named_filters(kernels):
+    """Return (name, number) of the filters that are most like an edge, a spot and a stripe.
+
+    Args:
+        kernels: float [K,K,F].
+    """
+    ideals = templates(len(kernels))
+    likeness = np.abs([[np.corrcoef(values.ravel(), ideal.ravel())[0, 1] for _, ideal in ideals]
+                       for values in np.moveaxis(kernels, -1, 0)])
+    names = np.array([name for name, _ in ideals])[likeness.argmax(axis=1)]
+    order = np.argsort(-likeness.max(axis=1), kind="stable")
+    return [(kind, number) for kind in ("edge", "spot", "stripe")
+            for number in [number for number in order if names[number] == kind][:SHOWN]]
+
+
+def watch_training(images, labels, recipe):
+    """Train; return steps, the filters float32 [moments,K,K,F] of the first layer, and all losses."""
+    steps = len(images) // recipe.batch_size * recipe.epochs
+    model, kernels, losses = ex02.training_graph(recipe, steps), [], []
+    # One thread: the same filters on any number of cores.
+    config = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
+    with tf.Session(graph=model.graph, config=config) as session, console.progress(
+            steps, "step") as bar:
+        session.run(model.initialise)
+        for step, (batch, classes) in ex02.batches(images, labels, recipe, recipe.batch_size, 0):
+            if step in MOMENTS:
+                kernels.append(first_kernels(session))
+            feed = {model.images: batch, model.labels: classes, model.training: True}
+            losses.append(session.run([model.loss, model.train], feed)[0])
+            bar.update()
+        kernels.append(first_kernels(session))
+    return MOMENTS + (steps,), np.stack(kernels), losses
+
+
 def way(model, session, image):
-    """Return (what it is, the shape in words, values) of each layer for one image uint8 [28,28]."""
+    """Return (kind, detail, values) of each layer for one image uint8 [28,28], as it is drawn."""
     found = [operation for operation in model.graph.get_operations() if operation.type in KINDS]
-    values = session.run([operation.outputs[0] for operation in found] + [model.probabilities],
+    values = session.run([operation.outputs[0] for operation in found],
                          {model.images: image[np.newaxis]})
-    layers = [("A picture", in_words(image.shape), image)]
-    for operation, value in zip(found[:-1], values):
-        kind = KINDS[operation.type]
-        if operation.type == "Conv2D":
-            kind += " " + in_words(operation.inputs[1].shape.as_list()[:2])
-        layers.append((kind, in_words(value.shape[1:]), value[0]))
-    return layers + [("Output, softmax", in_words(values[-1].shape[1:]), values[-1][0])]
-
-
-def in_words(shape):
-    return "×".join(map(str, shape))
+    layers = [("Image", "", image)]
+    for operation, value in zip(found, values):
+        kind = KINDS[operation.type] if value.ndim == 4 or operation.type == "Softmax" else (
+            "Flatten, dense")
+        kernel = (operation.inputs[1].shape.as_list()[:2] if operation.type == "Conv2D" else
+                  operation.get_attr("ksize")[1:3] if operation.type == "MaxPool" else None)
+        layers.append((kind, " %d×%d" % tuple(kernel) if kernel else "", value[0]))
+    return layers
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--checkpoint-dir", default=ex02.RELEASE, help="the released weights")
+    parser.add_argument("--checkpoint-dir", metavar="DIR", default=ex02.RELEASE,
+                        help="whose weights are drawn (default: checkpoints/fashion)")
     parser.add_argument("--output-dir", metavar="DIR", default=console.IMAGES,
-                        help="where to draw (default: images/)")
+                        help="where to write, replacing what is there (default: images/)")
     given = parser.parse_args()
-    _, (images, labels) = ex02.load_data()
+    console.writable_folder(given.output_dir)
+    from figures.ex02 import draw_architecture, draw_learning, draw_learnt_filters
+    training_set, (images, labels) = ex02.load_data()
     model, session, _ = ex02.load_network(given.checkpoint_dir)
     boot = images[int(np.argmax(labels == ex02.CLASS_NAMES.index("Ankle boot")))]
     with session:
         after = first_kernels(session)
-        by_hand = [ex01_filters.HORIZONTAL_FILTER, ex01_filters.VERTICAL_FILTER]
-        network_drawings.draw_learnt_filters(
-            by_hand, untrained(len(after)), after, os.path.join(given.output_dir, "ex02_filters.png"))
-        network_drawings.draw_way(way(model, session, boot), ex02.CLASS_NAMES,
-                                  os.path.join(given.output_dir, "ex02_architecture.png"))
-    print("drew ex02_filters.png and ex02_architecture.png in %s" % given.output_dir)
+        before = untrained(dataclasses.replace(ex02.Recipe(), filters=after.shape[-1:] * 3))
+        kinds, numbers = zip(*named_filters(after))
+        draw_learnt_filters(kinds, [before[..., number] for number in numbers],
+                            [after[..., number] for number in numbers],
+                            os.path.join(given.output_dir, "ex02_filters.png"))
+        layers = way(model, session, boot)
+    for language, name in (("en", "ex02_architecture.png"), ("fr", "fr_architecture.png")):
+        draw_architecture(layers, ex02.CLASS_NAMES, os.path.join(given.output_dir, name), language)
+    steps, kernels, losses = watch_training(*training_set, recipe=SHORT)
+    numbers = dict(reversed(named_filters(kernels[-1]))).values()  # the best of each kind
+    draw_learning(steps, np.stack([kernels[..., number] for number in numbers]), losses,
+                  os.path.join(given.output_dir, "fr_apprentissage.png"), "fr")
+    print("Drew ex02_filters.png, ex02_architecture.png, fr_architecture.png and "
+          "fr_apprentissage.png in %s" % given.output_dir)
 
 
 if __name__ == "__main__":
