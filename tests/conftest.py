@@ -1,6 +1,5 @@
 """How pytest runs these tests, and what they share: small data sets, weights, a TensorFlow that fails."""
 import os
-import subprocess
 
 import numpy as np
 import pytest
@@ -72,21 +71,3 @@ def weights(tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("weights"))
     release(folder, seed=0)
     return folder
-
-
-@pytest.fixture
-def disk(tmp_path):
-    """Return a function that makes a small disk of so many kB, where root may."""
-    mounted = []
-
-    def make(size):
-        folder = str(tmp_path / "disk")
-        os.mkdir(folder)
-        if subprocess.call(["mount", "-t", "tmpfs", "-o", "size=%dk" % size, "tmpfs", folder],
-                           stderr=subprocess.DEVNULL):
-            pytest.skip("a small disk can be mounted by root only")
-        mounted.append(folder)
-        return folder
-    yield make
-    for folder in mounted:
-        subprocess.call(["umount", folder])

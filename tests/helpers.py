@@ -149,10 +149,12 @@ def _main(program, arguments, streams, limits, prepare, begins):
     hear_interrupts()
     opened = {}
     for number, path in streams.items():
-        if path is not None and path not in opened:
-            opened[path] = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC if number else os.O_RDONLY)
         if path is not None:
+            if path not in opened:
+                opened[path] = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC if number else os.O_RDONLY)
             os.dup2(opened[path], number)
+            stream = open(number, "w" if number else "r", 1 if number == 2 else -1, encoding="utf-8", closefd=False)
+            setattr(sys, ("stdin", "stdout", "stderr")[number], stream)
     for number in [number for number in streams if streams[number] is None]:
         os.close(number)
         setattr(sys, ("stdin", "stdout", "stderr")[number], None)

@@ -268,3 +268,12 @@ def test_what_restores_a_damaged_checkpoint(tmp_path):
     assert refused(str(tmp_path))[1].endswith("python -m a.training")
     problem, text = refused(os.path.join(releases, "fashion"), expected=(".meta",))
     assert problem == "foreign" and "training" not in text and "git" not in text
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+@pytest.mark.parametrize("ending", ["SHA256SUMS", ".index"])
+def test_a_fifo_among_the_files_is_not_waited_for(released, ending):
+    path, = [os.path.join(released, name) for name in os.listdir(released) if name.endswith(ending)]
+    os.remove(path)
+    os.mkfifo(path)
+    assert path in refusal(released)

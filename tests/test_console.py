@@ -1,10 +1,10 @@
 """One dialect for all programs: exit codes, error sentences, streams that are closed."""
 import argparse
-import subprocess
+import os
 import sys
 
 import pytest
-from helpers import run_command
+from helpers import ROOT, run_command, start_command
 
 from support import arguments, console
 
@@ -36,8 +36,8 @@ def test_a_closed_stream_leads_nowhere(tmp_path, redirection):
     code = ("import sys; from support import arguments, console; console.open_closed_streams(); "
             "stream = open(sys.argv[1], 'w'); print('told'); print('told', file=sys.stderr); "
             "print(sys.stdin.read(), file=stream)")
-    done = run_command("sh", "-c", '"$0" -c "$1" "$2" ' + redirection, sys.executable, code, str(path),
-               stdin=subprocess.DEVNULL)
+    done = run_command("sh", "-c", '"$0" -c "$1" "$2" ' + redirection, sys.executable, code,
+                       str(path))
     assert done.returncode == 0 and path.read_text() == "\n"
     assert done.stdout == ("" if " >&-" in " " + redirection else "told\n")
     assert done.stderr == ("" if "2>&-" in redirection else "told\n")
@@ -57,3 +57,49 @@ def test_a_folder_is_made_or_a_sentence(tmp_path):
     with pytest.raises(console.UserError, match="nothing can be written to .*file: File exists"):
         console.writable_folder(str(tmp_path / "file"))
     assert not list((tmp_path / "new").iterdir())
+
+
+NEVER_RELEASED = """
+import os, signal, threading
+from support import console
+console.PATIENCE = 1
+def main():
+    lock = threading.Lock()
+    lock.acquire()
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        lock.acquire()
+console.run(main)
+"""
+
+
+SWALLOWED = """
+import os, signal, time
+def build():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
+    except KeyboardInterrupt:
+        pass
+"""
+
+
+def test_an_interrupt_amid_tensorflows_code_ends_the_process_at_once(tmp_path):
+    """Its C++ code turns the exception into another one, prints that, and goes on."""
+    (tmp_path / "tensorflow").mkdir()
+    (tmp_path / "tensorflow" / "__init__.py").write_text("")
+    (tmp_path / "tensorflow" / "nest.py").write_text(SWALLOWED)
+    process = start_command(
+        sys.executable, "-c", "from support import console\nfrom tensorflow import nest\n"
+        "console.PATIENCE = 100\nconsole.run(nest.build)",
+        env=dict(PYTHONPATH=os.pathsep.join((str(tmp_path), ROOT))))
+    stdout, stderr = process.communicate(timeout=20)
+    assert (process.returncode, stdout, stderr) == (130, "", "")
+
+
+def test_an_interrupt_that_leaves_a_lock_held_ends_the_process_all_the_same():
+    """As TensorFlow's graph may: its lock's release waits for a lock within it."""
+    process = start_command(sys.executable, "-c", NEVER_RELEASED)
+    stdout, stderr = process.communicate(timeout=20)
+    assert (process.returncode, stdout, stderr) == (130, "", "")

@@ -1,16 +1,15 @@
 """The released network is as good as the README says, and what hinders a measurement is told."""
 import os
+import random
 import re
 import signal
-import time
 
 import numpy as np
 import pytest
-from helpers import FULL, ROOT, run, start
+from helpers import EVALUATE, FULL, ROOT, interrupt, run, small_evaluation
 
 from ex03_cifar.classifier import RELEASE, mean_by_picture
 
-EVALUATE = "ex03_cifar.evaluate"
 OF_1000 = 96.3  # per cent, what the same network has on the first 1,000 test images
 
 
@@ -40,13 +39,22 @@ def test_the_released_network_reaches_the_accuracy_in_the_readme(real_data, tmp_
     assert len(counts) == 10 and sum(map(int, counts)) == images
 
 
-def test_ctrl_c_ends_it_without_a_traceback(real_data, tmp_path):
-    output = str(tmp_path / "out")
-    process = start(EVALUATE, ["--confusion", str(tmp_path / "confusion.png")], output)
-    time.sleep(3)  # it takes half a minute
-    os.kill(process.pid, signal.SIGINT)
-    process.join(60)
-    assert process.exitcode == 130 and open(output).read() == ""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_evaluation_interrupted_at_random_moments_leaves_no_half_picture(
+        weights, small_data, tmp_path, number):
+    rng, picture, output = random.Random(int(number)), tmp_path / "c.png", str(tmp_path / "out")
+    arguments = small_evaluation(small_data, weights, "--confusion", str(picture))
+    reference = run(EVALUATE, arguments, output)
+    whole = picture.read_bytes()
+    for _ in range(10 if FULL else 3):
+        picture.unlink()
+        code, text = interrupt(EVALUATE, arguments, output, number, seconds=rng.uniform(0.05, 1.5))
+        assert code in (0, 130, -number) and "Traceback" not in text
+        assert set(os.listdir(str(tmp_path))) <= {"out", "c.png"}
+        if not picture.exists():
+            picture.write_bytes(whole)
+        assert picture.read_bytes() == whole
+    assert run(EVALUATE, arguments, output) == reference
 
 
 def test_without_data_or_weights_it_says_so(tmp_path):
