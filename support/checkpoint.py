@@ -158,7 +158,7 @@ def _write_all(folder, session, saver, notes):
         listed = name.replace("weights", "weights-" + identity)
         os.rename(os.path.join(folder, name), os.path.join(folder, listed))
         lines.append("%s  %s\n" % (digest, listed))
-    with open(os.path.join(folder, MANIFEST), "w", newline="\n") as stream:
+    with open(os.path.join(folder, MANIFEST), "w", encoding="utf-8", newline="\n") as stream:
         stream.write("".join(lines))
     for name in os.listdir(folder):
         with open(os.path.join(folder, name), "r+b") as stream:  # Windows syncs no file to read

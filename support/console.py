@@ -155,7 +155,7 @@ def open_closed_streams():
                 os.dup2(descriptor, number)
                 os.close(descriptor)
         if getattr(sys, name) is None:
-            setattr(sys, name, open(number, mode, closefd=False))
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))
 
 
 def reason(error):

@@ -42,7 +42,7 @@ def read_history(path, names):
         ValueError: the file holds anything else.
     """
     try:
-        with open(path) as stream:
+        with open(path, encoding="utf-8") as stream:
             lines = json.load(stream)["history"]
         history = [{name: float(line[name]) for name in names} for line in lines]
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError):

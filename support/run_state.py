@@ -86,7 +86,7 @@ class RunState:
             checkpoint.CheckpointError: a state cannot be read for now, or all are damaged.
         """
         def use(prefix):
-            with open(prefix + ".json") as stream:
+            with open(prefix + ".json", encoding="utf-8") as stream:
                 noted = json.load(stream)
             self._compare(noted["settings"], json.loads(json.dumps(settings)))
             if noted["cores"] != cores():  # sums are split among them

@@ -6,6 +6,7 @@ names is first used, so that a program answers its command line before that take
 import contextlib
 import ctypes
 import functools
+import importlib
 import os
 import sys
 import tempfile
@@ -13,11 +14,6 @@ import threading
 import types
 import warnings
 import zlib
-
-try:
-    import resource
-except ImportError:  # Windows, which has no such limits
-    resource = None
 
 from support.console import UserError, reason
 from support.tf1_small import small_tensorflow
@@ -81,7 +77,11 @@ def _prepare(space):
 
 def _check_memory(needed):
     """Refuse a limit on memory under which TensorFlow would abort, or try for ever."""
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0] if resource else -1
+    try:
+        resource = importlib.import_module("resource")
+    except ImportError:  # Windows, which has no such limits
+        return
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if 0 <= limit < needed:
         raise CannotStart("memory", "TensorFlow needs %.1f GB of address space for a prediction and "
                           "%.1f for all else, and 'ulimit -v' allows %.1f."
@@ -199,7 +199,7 @@ def processor_features():
     It is empty on ARM and on systems without /proc: there TensorFlow chooses what it uses, and
     precision is float32.
     """
-    with contextlib.suppress(OSError), open("/proc/cpuinfo") as stream:
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as stream:
         lines = [line.split() for line in stream]
         return set().union(*[words[2:] for words in lines if words[:1] == ["flags"]][:1])
     return set()

@@ -106,7 +106,7 @@ def processor(tmp_path, monkeypatch):
         path = tmp_path / "cpuinfo"
         if name is not None:
             path.write_text("processor\t: 0\nmodel name\t: avx flags\n" + CPUINFO[name])
-        monkeypatch.setattr(tf1, "open", lambda _: open(str(path)), raising=False)
+        monkeypatch.setattr(tf1, "open", lambda _, **more: open(str(path)), raising=False)
         tf1.processor_features.cache_clear()
     yield choose
     tf1.processor_features.cache_clear()
