@@ -1,37 +1,45 @@
 """The graph of training and validation: network, loss, learning rate, optimizers, savers."""
+import contextlib
 from collections import namedtuple
 
-from ex03_cifar import whole_batch
 from ex03_cifar.classifier import temperature_variable
 from ex03_cifar.network import network
 from support.tf1 import tf
 
 Model = namedtuple("Model", "images labels train losses loss correct logits learning_rate "
-                            "temperature step initialise state_saver release_saver")
+                            "temperature initialise state_saver release_saver")
 
 
-def build(recipe, steps, first_kernel, total=None):
+@contextlib.contextmanager
+def training_session(recipe, steps, first_kernel):
+    """Open a session with the graph of `build`; the context gives (session, `Model`)."""
+    with tf.Graph().as_default() as graph:
+        model = build(recipe, steps, first_kernel)
+    with tf.Session(graph=graph) as session:
+        yield session, model
+
+
+def build(recipe, steps, first_kernel, training_network=network):
     """Build the graph of training and validation in the current `tf.Graph`.
 
-    Returns a `Model`. Running its `train` trains one step on a batch, and tells whether all is
-    still finite; `losses` float32 [N] is each image's cross-entropy, `loss` the mean that is
-    trained on, `correct` how many answers were right, before that step.
+    Returns a `Model`. Running its `train` trains on a batch, one step, and returns whether all
+    values are still finite; `losses` float32 [N] is each image's cross-entropy, `loss` the mean
+    that is trained on, `correct` how many predictions were right, all before that step.
 
     Args:
         recipe: a `recipes.Recipe`.
         steps: how many steps the whole run has.
         first_kernel: float32 [2,2,3,24], as `whitening_kernel` returns it.
-        total: where several processes train a share of the batch each, the function that sums a
-            tensor over them (`whole_batch.totals`); `losses`, `loss` and `correct` are the share's.
+        training_network: computes the logits that are trained on, with the arguments of `network`.
     """
     tf.set_random_seed(recipe.seed)
     images = tf.placeholder(tf.uint8, [None, None, None, 3], "images")
     labels = tf.placeholder(tf.int32, [None], "labels")
     batch_size = tf.size(labels)
     shape = recipe.widths, recipe.convolutions
-    training_logits = network(images, *shape, training=True, first_kernel=first_kernel,
-                              precision=recipe.precision, total=total)
-    logits = network(images, *shape, training=False)
+    # Built first: initial values depend on which operations were made before.
+    logits = network(images, *shape, training=False, first_kernel=first_kernel)
+    training_logits = training_network(images, *shape, training=True, precision=recipe.precision)
     temperature = temperature_variable()
     released = tf.global_variables()  # before the optimizers add theirs
 
@@ -41,10 +49,10 @@ def build(recipe, steps, first_kernel, total=None):
         tf.one_hot(labels, 10), training_logits, label_smoothing=recipe.label_smoothing,
         reduction=tf.losses.Reduction.SUM)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=training_logits)
-    update = optimise(loss, batch_size, decay, step, recipe, total)
+    update = optimise(loss, batch_size, decay, step, recipe)
     correct = tf.equal(tf.argmax(training_logits, 1, output_type=tf.int32), labels)
     return Model(
-        images=images, labels=labels, logits=logits, temperature=temperature, step=step,
+        images=images, labels=labels, logits=logits, temperature=temperature,
         train=all_finite(update, loss, released), losses=losses,
         loss=loss / tf.cast(batch_size, tf.float32),
         correct=tf.reduce_sum(tf.cast(correct, tf.int32)),
@@ -57,29 +65,28 @@ def build(recipe, steps, first_kernel, total=None):
 def all_finite(update, loss, variables):
     """Run the operation `update` and return whether the loss and the new values are finite.
 
-    The loss alone would not tell: it is that of the weights before the update.
+    The loss alone would not show it: it is that of the weights before the update.
     """
     with tf.control_dependencies([update]):
         values = [loss] + [variable.read_value() for variable in variables]
         return tf.reduce_all([tf.reduce_all(tf.is_finite(value)) for value in values])
 
 
-def optimise(loss, batch_size, decay, step, recipe, total=None):
+def optimise(loss, batch_size, decay, step, recipe):
     """Return the operation that trains one step: Muon for the kernels, SGD for all the rest.
 
     Args:
         loss: scalar, summed over the batch.
         batch_size: int scalar tensor.
         decay: scalar from 1 to 0, multiplies every learning rate.
-        step: the global step, counted up.
-        total: as for `build`; loss and batch_size are then those of the share.
+        step: the global step, incremented.
     """
-    from ex03_cifar.optimizer import MuonOptimizer  # here: to define it takes TensorFlow
+    from ex03_cifar.optimizer import MuonOptimizer  # here: its base class needs TensorFlow
     kernels = [v for v in tf.trainable_variables() if "/conv" in v.name]
     heads = [v for v in tf.trainable_variables() if "/head/" in v.name]
     biases = [v for v in tf.trainable_variables() if v.name.endswith("beta:0")]
-    groups = [(MuonOptimizer(recipe.learning_rate * decay, recipe.momentum,
-                            recipe.precision), kernels)]
+    groups = [(MuonOptimizer(recipe.learning_rate * decay, recipe.momentum, recipe.precision),
+               kernels)]
     for variables, rate in ((biases, recipe.bias_learning_rate),
                             (heads, recipe.head_learning_rate)):
         shrink = recipe.weight_decay * tf.cast(batch_size, tf.float32) / rate
@@ -87,8 +94,8 @@ def optimise(loss, batch_size, decay, step, recipe, total=None):
         groups.append((tf.train.MomentumOptimizer(rate * decay, recipe.sgd_momentum,
                                                   use_nesterov=True), variables))
     trained = [variable for _, variables in groups for variable in variables]
-    gradients = tf.gradients(loss, trained)
-    gradients = iter(whole_batch.packed(total, gradients, "gradients") if total else gradients)
+    # A gradient is computed on the device of the operation that it belongs to.
+    gradients = iter(tf.gradients(loss, trained, colocate_gradients_with_ops=True))
     with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
         updates = [optimizer.apply_gradients([(next(gradients), v) for v in variables])
                    for optimizer, variables in groups]

@@ -1,14 +1,30 @@
-"""Operations of the training graph that TensorFlow computes slowly in bfloat16, computed otherwise.
+"""Layers of the network, and those operations that TensorFlow computes slowly in bfloat16.
 
-Each is what its name says, to rounding; in float32 all of them are TensorFlow's own.
+In float32 all operations are TensorFlow's own; in bfloat16 they are the same to rounding.
 """
+import functools
+
 from support.tf1 import tf
 
 PRODUCTS_FROM = 256  # channels; with fewer, oneDNN's own gradient is as fast or faster
 
 
+def layer(function):
+    """Decorate a function of a tensor, so that a batch in several parts can be passed to it as well.
+
+    Such a batch is an object with a method `apply_layer(function, *arguments)`, which decides
+    where each part is computed; everything else is passed to the function as it is.
+    """
+    @functools.wraps(function)
+    def apply(x, *arguments, **options):
+        if hasattr(x, "apply_layer"):
+            return x.apply_layer(function, *arguments, **options)
+        return function(x, *arguments, **options)
+    return apply
+
+
 def convolution(x, kernel, name):
-    """Convolve x [N,H,W,C] with a kernel [3,3,C,F] of the same type -> [N,H,W,F], "SAME"."""
+    """Convolve x [N,H,W,C] with a kernel [3,3,C,F] of the same dtype, padding "SAME" -> [N,H,W,F]."""
     def convolve(x, kernel):
         return tf.nn.conv2d(x, kernel, strides=[1, 1, 1, 1], padding="SAME", name=name)
 
@@ -28,12 +44,12 @@ def convolution(x, kernel, name):
 def kernel_gradient(x, dy):
     """Return the gradient float32 [3,3,C,F] of a convolution's kernel as nine matrix products.
 
-    Each element of the kernel multiplies a moved image. With many channels and few pixels, oneDNN's
-    bfloat16 takes two to four times as long for the same sums.
+    Each element of the kernel multiplies a shifted image. With many channels and few pixels,
+    oneDNN's bfloat16 takes two to four times as long for the same sums.
 
     Args:
-        x: [N,H,W,C], what was convolved.
-        dy: [N,H,W,F], the gradient of the convolution.
+        x: [N,H,W,C], the input of the convolution.
+        dy: [N,H,W,F], the gradient of its output.
     """
     channels, filters = int(x.shape[-1]), int(dy.shape[-1])
     height, width = tf.shape(x)[1], tf.shape(x)[2]
@@ -43,18 +59,22 @@ def kernel_gradient(x, dy):
     products = []
     for row in range(3):
         for column in range(3):
-            moved = padded[:, row:row + height, column:column + width]
-            product = tf.matmul(tf.reshape(moved, [parts, -1, channels]), upstream,
+            shifted = padded[:, row:row + height, column:column + width]
+            product = tf.matmul(tf.reshape(shifted, [parts, -1, channels]), upstream,
                                 transpose_a=True)
             products.append(tf.reduce_sum(tf.cast(product, tf.float32), axis=0))
     return tf.reshape(tf.stack(products), [3, 3, channels, filters])
 
 
+@layer
 def silu(x, fused):
-    """SiLU, x * sigmoid(x) (Elfwing et al. 2017, arXiv 1702.03118), computed in float32.
+    """Return SiLU, x * sigmoid(x) (Elfwing et al. 2017, arXiv 1702.03118), computed in float32.
 
-    In bfloat16 XLA makes one loop of each direction; TensorFlow has an operation, and a pass over
-    memory, for each sign in the formula. XLA compiles when it first runs: worth it in training only.
+    In bfloat16 XLA compiles each direction into one loop; TensorFlow has an operation, and a pass
+    over memory, for each sign in the formula. Compiling takes time: worth it in training only.
+
+    Args:
+        fused: whether XLA compiles it.
     """
     if x.dtype != tf.bfloat16 or not fused:
         return tf.nn.swish(x)

@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import sqlite3
-from collections import namedtuple
 
 import numpy as np
 
@@ -16,8 +15,15 @@ from support.console import UsageError, UserError, printable, reason
 
 KEPT = 2  # states, the newest and the one before it
 
-# step: int; notes: a dict of what JSON holds; arrays: a dict of name to NumPy array
-Saved = namedtuple("Saved", "step notes arrays")
+
+class Saved:
+    """What a run keeps besides its variables; its loop updates it in place.
+
+    step: int; notes: a dict that JSON can hold; arrays: a dict of name to NumPy array.
+    """
+
+    def __init__(self, step, notes, arrays):
+        self.step, self.notes, self.arrays = step, notes, arrays
 
 
 class RunState:
@@ -58,7 +64,8 @@ class RunState:
         """
         arrays = io.BytesIO()
         np.savez(arrays, **saved.arrays)
-        notes = {"step": saved.step, "settings": settings, "notes": saved.notes, "cores": cores()}
+        notes = {"step": saved.step, "settings": settings, "notes": saved.notes,
+                 "cores": cores(), "devices": devices(session)}
         path = self._path(saved.step)
         try:
             checkpoint.save(path, session, saver, {
@@ -89,9 +96,10 @@ class RunState:
             with open(prefix + ".json", encoding="utf-8") as stream:
                 noted = json.load(stream)
             self._compare(noted["settings"], json.loads(json.dumps(settings)))
-            if noted["cores"] != cores():  # sums are split among them
-                say("Saved on %d cores, resumed on %d: the same to rounding, not bit for bit."
-                    % (noted["cores"], cores()))
+            for what, now in ("cores", cores()), ("devices", devices(session)):
+                if noted.get(what, now) != now:  # sums are split among them
+                    say("Saved on %d %s, resumed on %d: the same to rounding, not bit for bit."
+                        % (noted[what], what, now))
             with np.load(prefix + ".npz") as arrays:
                 saved = Saved(noted["step"], noted["notes"], dict(arrays))
             saver.restore(session, prefix)
@@ -146,6 +154,11 @@ def cores():
     """Return how many processors this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def devices(session):
+    """Return on how many processors' devices a session computes."""
+    return sum(device.device_type == "CPU" for device in session.list_devices())
 
 
 class StopRequest:
