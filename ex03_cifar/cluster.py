@@ -1,9 +1,9 @@
 """Several processes, on one machine or several, that train one network: one client, one graph.
 
 Task 0 is the client. It alone has the options, the data, the state and the weights; its graph
-splits each batch over the servers of all tasks (`shards`). The other tasks run a server and compute
-what they are asked for. A connection between task 0 and each of them stays open beside: it shows
-at once that a task has died, within LOST seconds that it is silent, and says why a task ends.
+splits each batch over the servers of all tasks (`shards`). The other tasks, the workers, run a
+server and compute what they are asked for. Besides, a connection between task 0 and each worker
+stays open: an empty line back and forth each second, and a line that says why a task ends.
 """
 import contextlib
 import functools
@@ -22,11 +22,12 @@ from ex03_cifar.shards import sharded_network
 from support import console
 from support.console import REPOSITORY, Interrupted, UsageError, UserError, reason, say
 from support.ports import bound, free_addresses, restrict
+from support.run_state import cores
 from support.tf1 import tf
 
 DEVICE = "/job:worker/replica:0/task:%d/device:CPU:0"
 LOST = 20  # seconds without a sign of life
-GREETING = 5  # seconds for a new connection to say who it is
+GREETING = 5  # seconds for a new connection to say what it is
 
 
 def run(options, train):
@@ -47,84 +48,80 @@ def run(options, train):
 
 
 def quiet_libraries():
-    """Turn off the diagnostics of TensorFlow and gRPC: our own sentence says which task is lost."""
+    """Turn off the diagnostics of TensorFlow and gRPC, and its waiting for a server that is lost."""
     os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", GRPC_VERBOSITY="NONE", GRPC_FAIL_FAST="true")
 
 
 # ---- Task 0 ----
 def lead(addresses, timeout, threads, children, train):
     """Connect to the workers, start the server, train; tell the workers how that ended."""
-    links, ready, lost, ending, server = {}, set(), [], [0, ""], None
-    watching = threading.Thread(target=watch, args=(addresses, links, ready, lost), daemon=True)
+    streams, lost, ending, server = [], [], [0, ""], None
     try:
-        watching.start()
-        meet(addresses, links, lost, timeout, children)
+        meet(addresses, timeout, children, streams)
         server = serve(addresses, 0, threads)
-        while len(ready) < len(links):
-            if lost:
-                raise UserError(lost[0])
-            time.sleep(0.05)
+        for task, stream in enumerate(streams, 1):
+            threading.Thread(target=watch, args=(title(addresses, task), stream, lost),
+                             daemon=True).start()
         train(functools.partial(cluster_session, server.target, len(addresses), lost))
     except BaseException as error:
-        interrupted = isinstance(error, KeyboardInterrupt)
-        ending = [130 if interrupted else getattr(error, "code", 1),
-                  "Ctrl-C." if interrupted else reason(error) + "."]
+        ending = ([130, "Ctrl-C."] if isinstance(error, KeyboardInterrupt)
+                  else [getattr(error, "code", 1), reason(error) + "."])
         raise
     finally:
         server = None  # TensorFlow 1.15 fails where this is left to the end of the interpreter
-        lost.append("")  # ends the watch
-        for link in links.values():
+        for stream in streams:
             with contextlib.suppress(OSError):
-                link.send(ending)
+                stream.sendall(json.dumps(ending).encode() + b"\n")
 
 
-def meet(addresses, links, lost, timeout, children):
-    """Fill `links`, a dict of task to `Link`, with a connection to each worker.
+def meet(addresses, timeout, children, streams):
+    """Append a connection to each worker to `streams`, and wait until its server runs.
 
     Args:
         children: the workers' processes where this one has started them, a list.
     """
-    claim(addresses, 0).close()
-    facts(addresses, 0)  # imports TensorFlow, which takes longer than a greeting may
-    deadline, waited_for = time.monotonic() + timeout, None
-    while len(links) < len(addresses) - 1:
-        missing = [task for task in range(1, len(addresses)) if task not in links]
-        names = ", ".join(name(addresses, task) for task in missing)
-        if names != waited_for:
-            waited_for = names
-            say("Task 0 waits for %s, %.0f s at most." % (names, deadline - time.monotonic()))
-        for task in missing:
-            with contextlib.suppress(OSError, ValueError):  # not there yet, or another program
-                link = Link(socket.create_connection(split(addresses[task]), timeout=GREETING))
-                link.send(facts(addresses, task))
-                compare(addresses, task, link.receive(GREETING))
-                links[task] = link
-        for task, child in enumerate(children, 1):
-            if child.poll() is not None:
-                raise UserError("task %d has ended, with exit code %d." % (task, child.poll()))
-        if lost:
-            raise UserError(lost[0])
-        if time.monotonic() > deadline:
-            raise UserError("%s did not answer within %g s: start it, or give a longer "
-                            "--cluster-timeout." % (names, timeout))
-        time.sleep(0.1)
+    bind(addresses, 0).close()
+    tf.VERSION  # imports TensorFlow, which takes longer than a greeting may
+    deadline = time.monotonic() + timeout
+    for task in range(1, len(addresses)):
+        say("Task 0 waits for %s, %g s at most." % (title(addresses, task), timeout))
+        while len(streams) < task:
+            with contextlib.suppress(OSError):
+                stream = socket.create_connection(split(addresses[task]), GREETING)
+                if greet(stream, addresses, task):
+                    streams.append(stream)
+                    break
+            if children and children[task - 1].poll() is not None:
+                raise UserError("task %d has ended, with exit code %d."
+                                % (task, children[task - 1].poll()))
+            if time.monotonic() > deadline:
+                raise UserError("%s did not answer within %g s: start it, or give a longer "
+                                "--cluster-timeout." % (title(addresses, task), timeout))
+            time.sleep(0.2)
+    for task, stream in enumerate(streams, 1):
+        check(title(addresses, task), stream)
 
 
-def watch(addresses, links, ready, lost):
-    """Exchange signs of life with the workers; put a sentence into `lost` once one is lost."""
-    while not lost:
-        for task, link in list(links.items()):
-            try:
-                link.send(None)
-                message = link.receive(0)
-                if message == "ready":
-                    ready.add(task)
-                elif message:
-                    raise OSError(message)
-            except OSError as error:
-                lost.append("%s has ended: %s. The same command, of every task, resumes from the "
-                            "last saved state." % (name(addresses, task), reason(error)))
-        time.sleep(0.5)
+def check(worker, stream):
+    """Ask a worker for a sign of life. Raises UserError where it is lost."""
+    try:
+        stream.sendall(b"\n")
+        message = read_line(stream)
+    except OSError as error:
+        message = reason(error)
+    if message:
+        raise UserError("%s has ended: %s. The same command, of every task, resumes from the last "
+                        "saved state." % (worker, message))
+
+
+def watch(worker, stream, lost):
+    """Ask a worker for a sign of life each second; put a sentence into `lost` once there is none."""
+    try:
+        while True:
+            check(worker, stream)
+            time.sleep(1)
+    except UserError as error:
+        lost.append(str(error))
 
 
 @contextlib.contextmanager
@@ -164,7 +161,7 @@ def watched_session(lost):
     return Session
 
 
-# ---- The other tasks ----
+# ---- The workers ----
 def work(addresses, task, timeout, threads=0):
     """Run a server for task 0 until that has ended.
 
@@ -172,119 +169,90 @@ def work(addresses, task, timeout, threads=0):
         UserError: task 0 did not come, is lost or has failed.
         Interrupted: task 0 was interrupted.
     """
-    link = welcome(addresses, task, timeout)
+    stream, server, message = welcome(addresses, task, timeout), None, ""
     try:
         server = serve(addresses, task, threads)
-        link.send("ready")
-        say("Task %d computes for %s." % (task, name(addresses, 0)))
-        message = None
-        while message is None:
-            link.send(None)
-            message = link.receive(1)
-        code, sentence = message
+        say("Task %d computes for %s." % (task, title(addresses, 0)))
+        stream.settimeout(timeout + LOST)  # task 0 may still wait for other workers
+        while not message:
+            message = read_line(stream)
+            stream.sendall(b"\n")
+            stream.settimeout(LOST)
+        code, sentence = json.loads(message)
     except OSError as error:
         code, sentence = 1, reason(error) + "."
     except KeyboardInterrupt:
-        link.send("Ctrl-C")
+        with contextlib.suppress(OSError):
+            stream.sendall(b"Ctrl-C\n")
         raise
     finally:
-        server = None  # TensorFlow 1.15 fails where this is left to the end of the interpreter
+        server = None  # as in `lead`
     if code:
         kind = Interrupted if code == Interrupted.code else UserError
-        raise kind("%s has ended: %s" % (name(addresses, 0), sentence))
+        raise kind("%s has ended: %s" % (title(addresses, 0), sentence))
 
 
 def welcome(addresses, task, timeout):
-    """Return the `Link` with task 0, once that has connected and fits."""
-    with claim(addresses, task) as listener:
-        ours = facts(addresses, task)  # imports TensorFlow, which takes longer than a greeting may
-        deadline = time.monotonic() + timeout
-        say("Task %d waits for %s, %g s at most." % (task, name(addresses, 0), timeout))
+    """Return the connection that task 0 has made."""
+    with bind(addresses, task) as listener:
+        tf.VERSION  # as in `meet`
+        say("Task %d waits for %s, %g s at most." % (task, title(addresses, 0), timeout))
         listener.listen(16)
+        deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             if select.select([listener], [], [], 0.5)[0]:
-                with contextlib.suppress(OSError, ValueError):  # a port scan, say
-                    link = Link(listener.accept()[0])
-                    theirs = link.receive(GREETING)
-                    link.send(ours)
-                    compare(addresses, task, theirs)
-                    return link
+                with contextlib.suppress(OSError):  # a port scan, say
+                    stream = listener.accept()[0]
+                    if greet(stream, addresses, task):
+                        return stream
     raise UserError("%s did not connect within %g s: start it, or give a longer "
-                    "--cluster-timeout." % (name(addresses, 0), timeout))
+                    "--cluster-timeout." % (title(addresses, 0), timeout))
 
 
 # ---- All tasks ----
-class Link:
-    """A connection between two tasks: lines of JSON. The line `null` is a sign of life."""
-
-    def __init__(self, stream):
-        self._stream, self._received, self._heard = stream, b"", time.monotonic()
-        stream.settimeout(LOST)
-
-    def send(self, message):
-        """Send what JSON can hold. Raises: OSError."""
-        self._stream.sendall(json.dumps(message).encode() + b"\n")
-
-    def receive(self, seconds):
-        """Return the next message, or None where none comes within so many seconds.
-
-        Raises:
-            OSError: the connection is closed, or has been silent for LOST seconds.
-            ValueError: another program is at the other end.
-        """
-        end = time.monotonic() + seconds
-        while True:
-            line, newline, rest = self._received.partition(b"\n")
-            if newline:
-                self._received, message = rest, json.loads(line.decode())
-                if message is not None:
-                    return message
-            elif len(line) > 1 << 16:
-                raise ValueError("a line has no end")
-            elif select.select([self._stream], [], [], max(0, end - time.monotonic()))[0]:
-                part = self._stream.recv(4096)
-                if not part:
-                    raise OSError("the connection was closed")
-                self._received, self._heard = self._received + part, time.monotonic()
-            elif time.monotonic() > self._heard + LOST:
-                raise OSError("there has been no sign of life for %d s" % LOST)
-            else:
-                return None
-
-
-def facts(addresses, task):
-    """Return what both ends of a new connection have to agree on, as JSON would."""
-    return {"task": task, "--cluster": ",".join(addresses), "TensorFlow": tf.VERSION}
-
-
-def compare(addresses, task, theirs):
-    """Compare the facts of the other end, of task 0 or of `task`, with our own.
+def greet(stream, addresses, task):
+    """Exchange greetings over the connection of task 0 and `task`; return whether that is one.
 
     Raises:
-        UsageError: they differ.
-        ValueError: these are no facts: another program is there.
+        OSError: the other end says nothing.
+        UsageError: the two have been told different addresses, or have different TensorFlows.
     """
-    ours = facts(addresses, task)
-    if not isinstance(theirs, dict) or set(theirs) != set(ours):
-        raise ValueError("it is another program")
-    differing = ["%s %s and %s" % (key, ours[key], theirs[key])
-                 for key in ours if ours[key] != theirs[key]]
-    if differing:
-        raise UsageError("%s and %s differ: %s." % (
-            name(addresses, task), name(addresses, 0), "; ".join(differing)))
+    stream.settimeout(GREETING)
+    ours = "exercise 3, task %d of %s, TensorFlow %s" % (task, ",".join(addresses), tf.VERSION)
+    stream.sendall(ours.encode() + b"\n")
+    theirs = read_line(stream)
+    if theirs.startswith("exercise 3, ") and theirs != ours:
+        raise UsageError("%s and %s differ: here %s; there %s."
+                         % (title(addresses, task), title(addresses, 0), ours, theirs))
+    stream.settimeout(LOST)
+    return theirs == ours
 
 
-def claim(addresses, task):
-    """Return a socket bound to a task's address. Raises UserError where it is not ours."""
+def read_line(stream):
+    """Return the next line of a connection, a str. Raises OSError where none comes in time."""
+    line = b""
+    try:
+        while not line.endswith(b"\n"):
+            byte = stream.recv(1)
+            if not byte or len(line) > 10000:
+                raise OSError("the connection was closed")
+            line += byte
+    except socket.timeout:
+        raise OSError("there was no sign of life for %g s" % stream.gettimeout())
+    return line[:-1].decode(errors="replace")
+
+
+def bind(addresses, task):
+    """Return a socket that is bound to a task's address. Raises UserError where it is not ours."""
     try:
         return bound(*split(addresses[task]))
     except OSError as error:
         raise UserError("%s cannot listen there: %s. Each machine gets its own --task."
-                        % (name(addresses, task), reason(error)))
+                        % (title(addresses, task), reason(error)))
 
 
 def serve(addresses, task, threads=0):
-    """Start TensorFlow's server, on the address of this task only where the system can do that.
+    """Start TensorFlow's server; return it.
 
     Args:
         threads: how many compute; 0 for as many as there are processors.
@@ -305,7 +273,7 @@ def serve(addresses, task, threads=0):
                         % (addresses[task], reason(error)))
 
 
-def name(addresses, task):
+def title(addresses, task):
     """Return what a task is called in a sentence."""
     return "task %d (%s)" % (task, addresses[task])
 
@@ -324,7 +292,7 @@ def local_workers(options):
         yield options.cluster, 0, []
         return
     addresses = free_addresses(options.processes)
-    threads = max(1, (os.cpu_count() or 1) // options.processes)
+    threads = max(1, cores() // options.processes)
     children = []
     try:
         for task in range(1, options.processes):

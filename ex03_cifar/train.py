@@ -59,7 +59,8 @@ def train(recipe, run, open_session=training_session):
     settings = dict(dataclasses.asdict(recipe), data=zlib.crc32(labels, zlib.crc32(images)))
     training_set, held_out = dataset.hold_out(images, labels, recipe.validation)
     kernel = whitening_kernel(training_set[0][:WHITENING_IMAGES])
-    with open_session(recipe, schedule(recipe).epoch_ends[-1], kernel) as (session, model):
+    plan = schedule(recipe)
+    with open_session(recipe, plan.epoch_ends[-1], kernel) as (session, model):
         if run.fresh:
             state.clear()
         saved = begin(session, model, state, settings, len(training_set[0]))
@@ -67,8 +68,9 @@ def train(recipe, run, open_session=training_session):
         write_weights(session, model, recipe, run.checkpoint_dir, held_out,
                       {"settings": settings, "history": saved.notes["history"]})
         state.clear()
+    from figures.ex03 import draw_training
     path = os.path.join(pictures, "ex03_training.png")
-    draw_history(saved.notes["history"], recipe, path)
+    draw_training(saved.notes["history"], path, plan.stages, plan.epoch_ends, plan.full_epochs)
     say("Saved the weights in %s, drew %s.\nTo try them: %s" % (
         run.checkpoint_dir, path,
         console.command("./predict", run.checkpoint_dir, RELEASE) + " images/avion.jpg"))
@@ -195,19 +197,6 @@ def write_weights(session, model, recipe, folder, held_out, notes):
     checkpoint.save(folder, session, model.release_saver, {
         ".meta": inference_graph(recipe.widths, recipe.convolutions),
         ".json": json.dumps(notes, indent=1).encode()})
-
-
-def draw_history(history, recipe, path):
-    """Draw the training curves, with the stages of the run marked, into the PNG `path`."""
-    plan = schedule(recipe)
-    ends = (0,) + plan.epoch_ends
-
-    def epochs(fraction):
-        return float(np.interp(fraction * ends[-1], ends, range(len(ends))))
-    stages = [("%d×%d" % (stage.side, stage.side), epochs(stage.begin), epochs(stage.end))
-              for stage in plan.stages]
-    from figures.ex03 import draw_training
-    draw_training(history, path, stages, plan.full_epochs)
 
 
 if __name__ == "__main__":

@@ -16,14 +16,22 @@ FRENCH = {
         "le morceau qu'il en voit. Le blanc est hors de l'image."}
 
 
-def draw_training(history, path, stages, all_images):
+def draw_training(history, path, stages, epoch_ends, all_images):
     """Draw the training curves into the PNG `path`.
 
     Args:
         history: a list of dicts, one per epoch, of "loss", "accuracy", and "validation" if known.
-        stages: (label, begin, end) in epochs of each size of the images.
+        stages: of each size of the images, `side` in pixels, `begin` and `end` as fractions of the
+            run's steps.
+        epoch_ends: the step after the last one of each epoch.
         all_images: how many epochs, from the first, train on all images.
     """
+    ends = (0,) + epoch_ends
+
+    def epochs(fraction):
+        return float(np.interp(fraction * ends[-1], ends, range(len(ends))))
+    stages = [("%d×%d" % (stage.side, stage.side), epochs(stage.begin), epochs(stage.end))
+              for stage in stages]
     draw_curves(history, path, [("accuracy", "training (augmented)"),
                                 ("validation", "validation (whole images)")], stages,
                 ("After epoch %d only the images with\nthe largest loss are trained on:\nthe loss "

@@ -3,6 +3,7 @@ import contextlib
 import ctypes
 import os
 import socket
+import stat
 import struct
 import sys
 
@@ -30,19 +31,17 @@ def free_addresses(count):
 def restrict(port, host):
     """Let this process's server on a port be reached by one of the machine's addresses only.
 
-    For a server that listens on all of them and has no option for it, such as TensorFlow's. The
-    kernel drops what comes to the port for another address (a socket filter, `man 7 socket`), and
-    connections that were made before are closed.
+    For a server that listens on all of them and has no option for it, such as TensorFlow's: the
+    kernel drops what comes to the port for another address (a socket filter, `man 7 socket`).
 
     Returns:
-        whether the system, Linux, has such filters.
+        whether the system has such filters, as Linux.
     Raises:
         OSError: the filter is refused, or nothing listens on the port.
     """
     if not sys.platform.startswith("linux"):
         return False
-    address = socket.gethostbyname(host)
-    number, = struct.unpack("!I", socket.inet_aton(address))
+    address, = struct.unpack("!I", socket.inet_aton(socket.gethostbyname(host)))
     # The address of arrival stands 16 bytes into the IPv4 header. An IPv6 one has the middle of
     # the sender's address there, hence the look at the version before.
     network_header = 0x100000000 - 0x100000
@@ -51,33 +50,20 @@ def restrict(port, host):
         (0x54, 0, 0, 0xf0),                     # keep the version
         (0x15, 0, 3, 0x40),                     # not IPv4: drop
         (0x20, 0, 0, network_header + 16),      # load the address
-        (0x15, 0, 1, number),                   # another one: drop
+        (0x15, 0, 1, address),                  # another one: drop
         (0x06, 0, 0, 0xffffffff),               # let all of it pass
         (0x06, 0, 0, 0)))
     memory = ctypes.create_string_buffer(program, len(program))
-    attached = struct.pack("HP", len(program) // 8, ctypes.addressof(memory))
-    streams = list(_own_sockets(port))
-    listening = [stream for stream in streams
-                 if stream.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)]
-    for stream in listening:
-        stream.setsockopt(socket.SOL_SOCKET, 26, attached)  # SO_ATTACH_FILTER
-    for stream in streams:
-        if stream not in listening and stream.getsockname()[0].split(":")[-1] != address:
-            stream.shutdown(socket.SHUT_RDWR)
-        stream.close()
-    if not listening:
-        raise OSError("nothing listens on port %d" % port)
-    return True
-
-
-def _own_sockets(port):
-    """Yield duplicates of this process's TCP sockets on a local port."""
+    attached, found = struct.pack("HP", len(program) // 8, ctypes.addressof(memory)), 0
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):  # closed in the meantime
-            if os.readlink("/proc/self/fd/" + name).startswith("socket:"):
-                stream = socket.socket(fileno=os.dup(int(name)))
-                inet = stream.family in (socket.AF_INET, socket.AF_INET6)
-                if inet and stream.type == socket.SOCK_STREAM and stream.getsockname()[1] == port:
-                    yield stream
-                else:
-                    stream.close()
+            if stat.S_ISSOCK(os.fstat(int(name)).st_mode):
+                with socket.socket(fileno=os.dup(int(name))) as stream:
+                    if (stream.family in (socket.AF_INET, socket.AF_INET6)
+                            and stream.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+                            and stream.getsockname()[1] == port):
+                        stream.setsockopt(socket.SOL_SOCKET, 26, attached)  # SO_ATTACH_FILTER
+                        found += 1
+    if not found:
+        raise OSError("the kernel refuses a filter on port %d" % port)
+    return True

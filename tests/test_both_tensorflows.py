@@ -84,7 +84,7 @@ def test_training_goes_on_from_the_same_state_with_the_same_losses(small_data, t
         folder = str(tmp_path / str(number))
         shutil.copytree(begun, folder)
         done = run_command(python, "-m", "ex03_cifar.train", "--checkpoint-dir", folder, *options)
-        assert done.returncode == 0 and "Going on from step" in done.stdout, done.stderr
+        assert done.returncode == 0 and "Resuming from step" in done.stdout, done.stderr
         losses.append([float(loss) for loss in
                        re.findall(r"training loss ([\d.]+)", done.stdout)])
     assert len(losses[0]) == 2

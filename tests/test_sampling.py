@@ -1,6 +1,5 @@
 """Which images an epoch sees, against what the losses say."""
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -71,22 +70,22 @@ def test_the_seed_decides():
 
 def test_a_training_step_remembers_the_loss_of_its_images():
     from ex03_cifar import graph as training
-    from ex03_cifar.cluster import Alone
     from ex03_cifar.train import train_step
+    from support.run_state import Saved
     from support.tf1 import tf
     images, labels = generated_images(50, seed=1)
     chosen = np.random.RandomState(0).permutation(80)[:50]
     samples, never = [sampling.new_samples(80) for _ in range(2)]
-    notes = {"sums": [0, 0, 0]}
+    saved = Saved(0, {"sums": [0, 0, 0]}, samples._asdict())
     with tf.Graph().as_default() as graph:
         kernel = np.random.RandomState(1).normal(size=(2, 2, 3, 24)).astype(np.float32)
         model = training.build(Recipe(widths=(8, 16, 16), label_smoothing=0), 1, kernel)
         with tf.Session(graph=graph) as session:
             session.run(model.initialise)
-            train_step(session, model, notes, 0, samples, chosen, images, labels, Alone(),
-                       SimpleNamespace(requested=False))
+            train_step(session, model, saved, samples, chosen, images, labels)
     losses = samples.losses[chosen]
-    assert notes["sums"][2] == 50 and losses.std() > 0
-    assert losses.mean() == pytest.approx(notes["sums"][0] / 50, rel=1e-5)
+    sums = saved.notes["sums"]
+    assert saved.step == 1 and sums[2] == 50 and losses.std() > 0
+    assert losses.mean() == pytest.approx(sums[0] / 50, rel=1e-5)
     others = np.setdiff1d(np.arange(80), chosen)
     assert np.array_equal(samples.losses[others], never.losses[others])
