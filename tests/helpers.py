@@ -137,10 +137,15 @@ def predict(*arguments, **options):
     if options:
         done = run_command(sys.executable, PREDICT, *arguments, encoding=encoding, **options)
         return done.returncode, done.stdout, done.stderr
+    return run_streams("predict", arguments, encoding)
+
+
+def run_streams(program, arguments, encoding="utf-8"):
+    """Run a program to its end, as `start` does; return (exit code, stdout, stderr)."""
     with tempfile.TemporaryDirectory() as folder:
         streams = {0: os.devnull, 1: os.path.join(folder, "out"), 2: os.path.join(folder, "err")}
-        code, _ = run("predict", arguments, streams)
-        printed = [open(streams[number], "rb").read() for number in (1, 2)]
+        code, _ = run(program, arguments, streams)
+        printed = [pathlib.Path(streams[number]).read_bytes() for number in (1, 2)]
     return (code,) + tuple(text.decode(encoding) if encoding else text for text in printed)
 
 

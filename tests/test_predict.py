@@ -194,17 +194,6 @@ def test_top_adds_percentages(weights, picture):
     assert numbers == sorted(numbers, reverse=True) and all(line[-1] == "%" for line in lines[1:])
 
 
-def test_control_c_ends_it_quietly(weights, picture):
-    process = start_command(sys.executable, PREDICT, *weights, *[picture] * 3)
-    while process.poll() is None:  # until it loads TensorFlow, however fast the machine is
-        with open("/proc/%d/maps" % process.pid) as maps:
-            if "tensorflow" in maps.read():
-                break
-    process.send_signal(2)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (130, "", "")
-
-
 def test_an_interrupt_while_it_reads_the_first_picture_is_quiet(weights):
     process = start_command(sys.executable, PREDICT, "-", stdin=subprocess.PIPE)
     with pytest.raises(subprocess.TimeoutExpired):
