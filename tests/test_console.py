@@ -30,6 +30,49 @@ def test_each_ending_has_its_code(main, code, sentence, capsys):
     assert (end.value.code,) + tuple(capsys.readouterr()) == (code, "", sentence)
 
 
+def error_of(name, message):
+    """Return an error as TensorFlow raises it, of a class of that name."""
+    return type(name, (Exception,), {})(message)
+
+
+OUT_OF_MEMORY = [
+    MemoryError(), RuntimeError("can't start new thread"), error_of("ResourceExhaustedError", "OOM"),
+    error_of("AbortedError", "Operation received an exception:Status: 1, message: could not create")]
+OURS = [TypeError("'int' object is not iterable"), ValueError("no"), ModuleNotFoundError(
+    "No module named 'support.none'", name="support.none"), error_of(
+        "AbortedError", "Session was closed"), OSError("image file is truncated")]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
+def test_memory_that_runs_out_is_a_sentence(error, capsys):
+    with pytest.raises(SystemExit):
+        console.run(raises(error))
+    assert capsys.readouterr().err == "error: out of memory, or no thread can be started.\n"
+
+
+@pytest.mark.parametrize("error", OURS, ids=lambda error: type(error).__name__)
+def test_a_programming_error_stays_a_traceback(error):
+    with pytest.raises(type(error)):
+        console.run(raises(error))
+
+
+def test_a_missing_package_is_a_sentence(capsys):
+    with pytest.raises(SystemExit):
+        console.run(raises(ModuleNotFoundError("No module named 'scipy.io'", name="scipy.io")))
+    assert "not installed: scipy.io. To install" in capsys.readouterr().err
+
+
+def test_no_character_of_a_path_breaks_a_line_or_fails():
+    code = ("from support import console\n"
+            "def main():\n"
+            "    console.say('drew \\x1b[31m\\udcff/é.png\\nand')\n"
+            "    raise console.UserError('no \\x07\\n\\u20ac')\n"
+            "console.run(main)")
+    done = run_command(sys.executable, "-c", code, env={"PYTHONIOENCODING": "ascii"})
+    assert done.stdout == "drew \\x1b[31m\\xff/\\xe9.png\nand\n"
+    assert done.stderr == "error: no \\x07\\n\\u20ac\n"
+
+
 @pytest.mark.parametrize("redirection", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_closed_stream_leads_nowhere(tmp_path, redirection):
     path = tmp_path / "file"
