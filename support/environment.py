@@ -3,9 +3,7 @@
 Only the standard library is imported and the syntax is Python 3.6's, so that any Python 3 can say
 what is wrong.
 """
-import importlib.util
 import os
-import shlex
 import signal
 import sys
 
@@ -70,10 +68,12 @@ def is_interactive():
 
 def quoted(path):
     """Return a path as it is written in a command line."""
+    import shlex  # here, so that Ctrl-C is heard early
     return '"%s"' % path if WINDOWS else shlex.quote(path)
 
 
 def _is_installed(name):
+    import importlib.util
     try:
         return importlib.util.find_spec(name) is not None
     except (ImportError, ValueError):
