@@ -153,7 +153,7 @@ def kernel_type(text):
 
 
 def parse_arguments(arguments):
-    parser = argparse.ArgumentParser(
+    parser = console.Parser(
         prog="ex01_filters.py",
         description="Make the horizontal and the vertical patterns of a picture stand out, with "
                     "tf.nn.conv2d. Writes ex01_horizontal.png, ex01_vertical.png and "

@@ -12,7 +12,6 @@ if __name__ == "__main__":  # before anything is imported that may be missing
     from support import environment
     environment.check("matplotlib", "tf_keras")
 
-import argparse
 import dataclasses
 import json
 import os
@@ -405,7 +404,7 @@ def evaluate(folder, image_dir, test_set):
 # ---- Command line ----
 def parse(arguments=None):
     """Return (recipe, options) of a command line; wrong usage ends the program, exit code 2."""
-    parser = argparse.ArgumentParser(prog="ex02_fashion_cnn.py", description="A convolutional "
+    parser = console.Parser(prog="ex02_fashion_cnn.py", description="A convolutional "
                                      "network on Fashion-MNIST: trains, evaluates, draws.")
     option = parser.add_argument
     alone = parser.add_mutually_exclusive_group().add_argument

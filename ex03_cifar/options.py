@@ -6,6 +6,7 @@ from ex03_cifar import dataset
 from ex03_cifar.recipes import RECIPES
 from support.arguments import (add_recipe_options, add_training_options, chosen_recipe, directory,
                                number, whole_number)
+from support.console import Parser
 from support.tf1 import fastest
 
 
@@ -38,8 +39,8 @@ def check_cluster(options, run, batch_size):
 
 
 def parser():
-    """Return the `argparse.ArgumentParser` of training."""
-    parser = argparse.ArgumentParser(
+    """Return the `Parser` of training's command line."""
+    parser = Parser(
         prog="python -m ex03_cifar.train", usage="%(prog)s [options]",
         description="Train the CIFAR-10 network. The same command resumes an interrupted run.")
     parser.add_argument("--data-dir", metavar="DIR", type=directory, default=dataset.default_folder(),

@@ -126,6 +126,13 @@ def complain(sentence):
         print("error: %s" % printable(sentence), file=sys.stderr, flush=True)
 
 
+class Parser(argparse.ArgumentParser):
+    """argparse, which prints errors without the control characters that a file name may have."""
+
+    def error(self, message):
+        super(Parser, self).error(printable(message))
+
+
 def decoded(text):
     """Return a path, or a text with one in it, as UTF-8 can hold it; other bytes as `\\xNN`."""
     try:

@@ -8,16 +8,18 @@
 The filters are given; the weights of the fully connected layer are computed from the X and the O
 alone, as a classifier half-way between the two.
 """
-import argparse
 import os
 import sys
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+if __name__ == "__main__":  # before anything is imported that may be missing
+    from support import environment
+    environment.check("matplotlib")
+
 import numpy as np
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
-from support import console  # noqa: E402, after the path
-from support.tf1 import tf  # noqa: E402
+from support import console
+from support.tf1 import tf
 
 # Six pictures side by side. The weights are computed from the first two.
 LETTERS = """
@@ -130,7 +132,7 @@ def draw(folder, language, file_names):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = console.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--output-dir", metavar="DIR", default=console.IMAGES,
                         help="where to write, replacing what is there (default: images/)")
     folder = console.writable_folder(parser.parse_args(arguments).output_dir)

@@ -5,21 +5,24 @@
 
 From layer to layer a filter sees more of the image and responds to more of what is in it.
 """
-import argparse
 import os
-import re
 import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+if __name__ == "__main__":  # before anything is imported that may be missing
+    from support import environment
+    environment.check("matplotlib")
+
+import re
 
 import numpy as np
 from PIL import Image
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
-from ex03_cifar import dataset  # noqa: E402, after the path
-from ex03_cifar.classifier import RELEASE, Classifier  # noqa: E402
-from ex03_cifar.explain import DRAWN_SIDE, grad_cam  # noqa: E402
-from support import console  # noqa: E402
-from support.tf1 import tf  # noqa: E402
+from ex03_cifar import dataset
+from ex03_cifar.classifier import RELEASE, Classifier
+from ex03_cifar.explain import DRAWN_SIDE, grad_cam
+from support import console
+from support.tf1 import tf
 
 IMAGES = 5000  # training images that are searched
 BATCH = 250
@@ -97,7 +100,7 @@ def exciting_parts(classifier, tensor, field, sums, images):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = console.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint-dir", metavar="DIR", default=RELEASE,
                         help="whose weights are drawn (default: checkpoints/cifar10)")
     parser.add_argument("--output-dir", metavar="DIR", default=console.IMAGES,

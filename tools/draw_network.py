@@ -6,18 +6,21 @@
 Filters of the first layer before and after training; one garment's way through all layers, which
 are read off the graph that computes predictions; three filters at several moments of a training.
 """
-import argparse
-import dataclasses
 import os
 import sys
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+if __name__ == "__main__":  # before anything is imported that may be missing
+    from support import environment
+    environment.check("matplotlib", "tf_keras")
+
+import dataclasses
+
 import numpy as np
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
-import ex02_fashion_cnn as ex02  # noqa: E402, after the path
-from support import console  # noqa: E402
-from support.tf1 import tf  # noqa: E402
+import ex02_fashion_cnn as ex02
+from support import console
+from support.tf1 import tf
 
 KINDS = {"Conv2D": "Convolution", "MaxPool": "Max-pooling", "Relu": "Normalise, ReLU",
          "Softmax": "Output, softmax"}
@@ -106,7 +109,7 @@ def way(model, session, image):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = console.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint-dir", metavar="DIR", default=ex02.RELEASE,
                         help="whose weights are drawn (default: checkpoints/fashion)")
     parser.add_argument("--output-dir", metavar="DIR", default=console.IMAGES,

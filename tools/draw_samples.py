@@ -3,11 +3,18 @@
 Nothing is downloaded: each scene is a background of smooth noise and a few shapes with a bright
 and a shaded side, drawn four times too large, reduced, and given the grain of a photograph.
 """
-import argparse
 import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+if __name__ == "__main__":  # before anything is imported that may be missing
+    from support import environment
+    environment.check()
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
+
+from support import console
 
 FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "images")
 WIDTH, HEIGHT, OVERSAMPLING = 480, 360, 4
@@ -180,8 +187,8 @@ SAMPLES = {"avion": airplane, "bateau": ship, "camion": truck, "automobile": aut
 
 
 def main():
-    argparse.ArgumentParser(description="Draw the sample pictures %s in images/."
-                            % ", ".join(name + ".jpg" for name in SAMPLES)).parse_args()
+    console.Parser(description="Draw the sample pictures %s in images/."
+                   % ", ".join(name + ".jpg" for name in SAMPLES)).parse_args()
     os.makedirs(FOLDER, exist_ok=True)
     for name, draw in SAMPLES.items():
         path = os.path.join(FOLDER, name + ".jpg")
@@ -190,4 +197,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    console.run(main)

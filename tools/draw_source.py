@@ -9,11 +9,18 @@ should stand out in (b) is vertical to the pixel (pylons, hangers).
 Only float64 NumPy arithmetic draws; Pillow encodes the JPEG and does nothing else, because its
 ImageDraw and its filters have changed between versions.
 """
-import argparse
 import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+if __name__ == "__main__":  # before anything is imported that may be missing
+    from support import environment
+    environment.check()
 
 import numpy as np
 from PIL import Image
+
+from support import console
 
 WIDTH, HEIGHT = 960, 640        # pixels
 OVERSAMPLING = 2                # drawn at this multiple, then averaged
@@ -275,7 +282,7 @@ def draw_source():
 def main():
     """Write the JPEG, without chroma subsampling: decoders differ in how they undo it."""
     default = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "images", "source.jpg")
-    parser = argparse.ArgumentParser(description="Draw the bridge that ex01_filters.py filters.")
+    parser = console.Parser(description="Draw the bridge that ex01_filters.py filters.")
     parser.add_argument("path", nargs="?", default=os.path.normpath(default),
                         help="the JPEG to write (default: %(default)s)")
     path = parser.parse_args().path
@@ -284,4 +291,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    console.run(main)
