@@ -39,7 +39,7 @@ def test_without_packages_it_says_what_to_install(program):
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=" ".join)
 def test_without_packages_it_resumes_in_the_repositorys_own_environment(program, tmp_path):
-    for source in ("predict", "ex01_filters.py", "ex02_fashion_cnn.py", "ex03_cifar", "support"):
+    for source in ("predict", "ex01_filters.py", "ex02_fashion_cnn.py", "ex03_cifar", "support", "tools"):
         whole = os.path.join(ROOT, source)
         (shutil.copytree if os.path.isdir(whole) else shutil.copy)(whole, str(tmp_path / source))
     python = tmp_path / ".venv" / "bin" / "python3"
