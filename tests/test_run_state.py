@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+from support import run_state
 from support.console import UsageError, UserError
 from support.run_state import RunState, Saved
 from support.tf1 import tf
@@ -85,3 +86,11 @@ def test_a_second_run_in_the_folder_is_refused(tmp_path):
         RunState(str(tmp_path))
     first.lock.close()
     RunState(str(tmp_path))
+
+
+def test_another_number_of_cores_is_announced(tmp_path, session, monkeypatch):
+    state, said = RunState(str(tmp_path)), []
+    save(state, session, 1)
+    monkeypatch.setattr(run_state, "cores", lambda: 999)
+    state.resume(session, session.saver, SETTINGS, said.append)
+    assert "resumed on 999: the same to rounding, not bit for bit" in said[0]

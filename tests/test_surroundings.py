@@ -5,6 +5,7 @@ tests/README.md is the list of what was attacked, and names the test of each.
 import contextlib
 import os
 import pathlib
+import re
 import shutil
 import signal
 import sys
@@ -163,3 +164,19 @@ def test_an_interrupt_while_tensorflow_is_imported_is_quiet(arguments, tmp_path,
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode in (130, -signal.SIGINT)
     assert stdout == stderr == ""
+
+
+# ---- The list of attacks ----
+
+def test_the_list_of_attacks_names_tests_that_exist():
+    with open(os.path.join(ROOT, "tests", "README.md"), encoding="utf-8") as stream:
+        rows = [line for line in stream if line.startswith("|")][2:]
+    assert len(rows) > 30
+    for row in rows:
+        cell, source = row.split(" | ")[-1], ""
+        assert "test_" in cell, row
+        for module, name in re.findall(r"`(test_\w+\.py)?(?:::)?(test_\w+)?`", cell):
+            if module:
+                with open(os.path.join(ROOT, "tests", module), encoding="utf-8") as stream:
+                    source = stream.read()
+            assert "def %s(" % name in source or not name, row
