@@ -1,4 +1,4 @@
-"""Views and a checkpoint -> class probabilities: the one definition of an answer."""
+"""Views and a checkpoint -> class probabilities: the one definition of a prediction."""
 import os
 
 import numpy as np
@@ -9,14 +9,13 @@ from support.console import REPOSITORY, command
 from support.tf1 import fastest, tf
 
 RELEASE = os.path.join(REPOSITORY, "checkpoints", "cifar10")
-IMAGES_A_RUN = 1000  # bounds the memory that a long list of pictures takes
-PIXELS_A_RUN = IMAGES_A_RUN * 32 ** 2
+PIXELS_A_RUN = 1000 * 32 ** 2  # bounds the memory that a long list of pictures takes
 TENSORS = "images", "float32_logits", "bfloat16_logits", "mean_logits", "probabilities"
-SURE = 0.95  # the probability from which a second look is spared
+TTA_THRESHOLD = 0.95  # below this probability all views of a picture are averaged
 
 
 class Classifier:
-    """A released network, ready to answer."""
+    """A released network in a session, for inference."""
 
     def __init__(self, folder=RELEASE, exact=False):
         """Restore the checkpoint in `folder`.
@@ -39,17 +38,36 @@ class Classifier:
         except KeyError as error:
             raise ValueError("its graph is not that of this network: %s" % error)
         self.images, self.mean_logits = tensors["images"], tensors["mean_logits"]
-        self.answer = tensors["probabilities"]
+        self._probabilities = tensors["probabilities"]
         self.logits = tensors[self._precision + "_logits"]
         self.session = tf.Session(graph=graph)
         saver.restore(self.session, prefix)
+
+    def predict(self, pictures):
+        """Return the probabilities float32 [N,10] of N pictures, with test-time augmentation (TTA).
+
+        They are those of a picture's first views and, where none of these reaches TTA_THRESHOLD,
+        of its first and further views together.
+
+        Args:
+            pictures: a list of `views.Views`.
+        """
+        logits, counts = self._mean_logits([views.first for views in pictures])
+        probabilities = self._softmax(logits)
+        doubtful = [place for place, views in enumerate(pictures)
+                    if len(views.further) and probabilities[place].max() < TTA_THRESHOLD]
+        if doubtful:
+            more, more_counts = self._mean_logits([pictures[place].further for place in doubtful])
+            weight = more_counts / (counts[doubtful] + more_counts)
+            probabilities[doubtful] = self._softmax((1 - weight) * logits[doubtful] + weight * more)
+        return probabilities
 
     def probabilities(self, views, counts):
         """Return the probabilities float32 [N,10] of N pictures.
 
         Args:
             views: uint8 [sum of counts,S,S,3], the views of the pictures one after another.
-            counts: how many views each picture has.
+            counts: int [N], how many views each picture has.
         """
         return self.average(self.view_logits(views), counts)
 
@@ -58,30 +76,11 @@ class Classifier:
         return run_in_parts(self.session, self.logits, self.images, views, done)
 
     def average(self, logits, counts):
-        """Return the probabilities float32 [N,10] of N pictures from their views' logits."""
+        """Return the probabilities float32 [N,10] of N pictures from their views' logits [V,10]."""
         return self._softmax(mean_by_picture(logits, counts))
 
-    def look(self, pictures):
-        """Return the probabilities float32 [N,10] of N pictures, looking again where in doubt.
-
-        The answer is that of `probabilities` for a picture's first views, and where that is less
-        than SURE, for its first and further views together.
-
-        Args:
-            pictures: a list of `views.Views`.
-        """
-        logits, counts = self._mean_logits([views.first for views in pictures])
-        probabilities = self._softmax(logits)
-        doubtful = [place for place, views in enumerate(pictures)
-                    if len(views.further) and probabilities[place].max() < SURE]
-        if doubtful:
-            more, more_counts = self._mean_logits([pictures[place].further for place in doubtful])
-            share = more_counts / (counts[doubtful] + more_counts)
-            probabilities[doubtful] = self._softmax((1 - share) * logits[doubtful] + share * more)
-        return probabilities
-
     def _mean_logits(self, views):
-        """Return (the mean logits float32 [N,10], how many views float32 [N,1]) of N pictures.
+        """Return (the mean logits float32 [N,10], the number of views float32 [N,1]) of N pictures.
 
         Args:
             views: a list of uint8 [A,S,S,3]; those of one side S are computed together.
@@ -96,14 +95,14 @@ class Classifier:
         return means, counts[:, None].astype(np.float32)
 
     def _softmax(self, logits):
-        return self.session.run(self.answer, {self.mean_logits: logits})
+        return self.session.run(self._probabilities, {self.mean_logits: logits})
 
 
 def inference_graph(widths, convolutions):
-    """Return the graph that answers, as a release carries it: bytes for `import_meta_graph`.
+    """Return the graph for inference that a release carries: bytes for `import_meta_graph`.
 
-    It is lean: without the variables' initial values, which a checkpoint replaces, and without
-    attributes that have their default, which another version of TensorFlow might not know.
+    It lacks the variables' initial values, which a checkpoint replaces, and attributes that have
+    their default, which another version of TensorFlow might not know.
     """
     with tf.Graph().as_default() as graph:
         images = tf.placeholder(tf.uint8, [None, None, None, 3], "images")
@@ -125,15 +124,15 @@ def inference_graph(widths, convolutions):
 
 
 def temperature_variable():
-    """The scalar that the logits are divided by, fitted after training (`fit_temperature`)."""
+    """Return the scalar variable that divides the logits, fitted after training."""
     return tf.get_variable("temperature", [], initializer=tf.ones_initializer(), trainable=False)
 
 
 def run_in_parts(session, logits, images, views, done=None):
-    """Return `logits` float32 [N,10] for `views` uint8 [N,S,S,3], a part of them at a time.
+    """Return `logits` float32 [V,10] for `views` uint8 [V,S,S,3], a bounded number at a time.
 
     Args:
-        done: called with the number of views after each part, for a bar.
+        done: called with the number of views after each run, for a progress bar.
     """
     parts, count = [], max(1, PIXELS_A_RUN // (views.shape[1] * views.shape[2]))
     for start in range(0, len(views), count):
@@ -145,6 +144,6 @@ def run_in_parts(session, logits, images, views, done=None):
 
 
 def mean_by_picture(logits, counts):
-    """Average the logits [sum of counts,10] of each picture's views -> [N,10]."""
+    """Return the means [N,10] of the logits [sum of counts,10] of each picture's views."""
     starts = np.cumsum(counts) - counts
     return np.add.reduceat(logits, starts, axis=0) / np.reshape(counts, [-1, 1]).astype(np.float32)

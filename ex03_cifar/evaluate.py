@@ -16,9 +16,11 @@ from support import console
 from support.arguments import whole_number
 from support.reports import accuracy, class_table, confusion_matrix
 
+RUNS = os.path.join(console.REPOSITORY, "checkpoints", "runs", "cifar10")
+
 
 def report(probabilities, single, labels):
-    """Return the text that is printed: accuracies, calibration, and a line a class.
+    """Return the text that is printed: accuracies, calibration, and a line per class.
 
     Args:
         probabilities: float [N,10], averaged over each image's views.
@@ -32,27 +34,29 @@ def report(probabilities, single, labels):
         "expected calibration error %.2f %%" % (100 * calibration_error(probabilities, labels)),
         ""] + class_table(counts, dataset.CLASSES))
 
+
 def parse(arguments):
     """Return the command line's options as an `argparse.Namespace`."""
     parser = argparse.ArgumentParser(
         prog="python -m ex03_cifar.evaluate", formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        description="Test accuracy of the released CIFAR-10 network, class by class, "
-                    "with the views that ./predict averages over.")
-    parser.add_argument("--checkpoint-dir", default=RELEASE, help="the released weights")
-    parser.add_argument("--data-dir", default=dataset.default_folder(),
-                        help="the folder of the CIFAR-10 binary version; the default one is "
-                        "downloaded where it is missing")
-    parser.add_argument("--images", type=whole_number(1, 10000), default=10000,
-                        help="how many test images, from the first on")
+        description="Print the accuracy of the released CIFAR-10 network on the test set, class by "
+                    "class, with the views that ./predict averages, and draw the confusion matrix.")
+    parser.add_argument("--checkpoint-dir", metavar="DIR", default=RELEASE,
+                        help="The folder of the weights.")
+    parser.add_argument("--data-dir", metavar="DIR", default=dataset.default_folder(),
+                        help="The folder of CIFAR-10's binary version. Where the default folder is "
+                             "missing, the data set is downloaded.")
+    parser.add_argument("--images", metavar="N", type=whole_number(1, 10000), default=10000,
+                        help="Evaluate on the first N test images.")
     parser.add_argument("--exact", action="store_true",
-                        help="compute in float32 even where the processor has bfloat16")
-    parser.add_argument("--confusion", type=console.png_path, default=argparse.SUPPRESS,
-                        help="where the confusion matrix is drawn (default: ex03_confusion.png in "
-                             "images/, with --checkpoint-dir in that folder)")
+                        help="Compute in float32 even where the processor has bfloat16.")
+    parser.add_argument("--output-dir", metavar="DIR", default=argparse.SUPPRESS,
+                        help="Draw ex03_confusion.png in this folder (default: "
+                             "checkpoints/runs/cifar10; with --checkpoint-dir, that folder).")
     given = parser.parse_args(arguments)
-    if "confusion" not in given:
-        given.confusion = os.path.join(console.picture_folder(given.checkpoint_dir, RELEASE),
-                                       "ex03_confusion.png")
+    released = os.path.realpath(given.checkpoint_dir) == os.path.realpath(RELEASE)
+    if "output_dir" not in given:
+        given.output_dir = RUNS if released else given.checkpoint_dir
     return given
 
 
@@ -61,6 +65,7 @@ def main(arguments=None):
     given = parse(arguments)
     classifier = Classifier(given.checkpoint_dir, given.exact)
     images, labels = [whole[:given.images] for whole in dataset.load_test(given.data_dir)]
+    picture = os.path.join(console.writable_folder(given.output_dir), "ex03_confusion.png")
     views = cifar_views(images)
     with console.progress(views.shape[0] * views.shape[1], "view") as bar:
         logits = classifier.view_logits(views.reshape(-1, 32, 32, 3), bar.update)
@@ -69,9 +74,8 @@ def main(arguments=None):
     single = classifier.average(logits[::views.shape[1]], np.ones(len(images), int))
     print(report(probabilities, single, labels))
     from figures.common import draw_confusion
-    draw_confusion(confusion_matrix(labels, probabilities.argmax(axis=1)), dataset.CLASSES,
-                   given.confusion)
-    print("\ndrew %s" % given.confusion)
+    draw_confusion(confusion_matrix(labels, probabilities.argmax(axis=1)), dataset.CLASSES, picture)
+    print("\ndrew %s" % picture)
 
 
 if __name__ == "__main__":

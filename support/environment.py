@@ -63,7 +63,8 @@ def end_on_ctrl_c():
 
 def is_interactive():
     """Whether this is an interactive interpreter (Jupyter, IPython), which no program may end."""
-    return hasattr(sys, "ps1")
+    return bool(hasattr(sys, "ps1") or sys.flags.interactive
+                or sys.stdout is not None and not hasattr(sys.stdout, "buffer"))
 
 
 def quoted(path):

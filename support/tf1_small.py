@@ -29,8 +29,10 @@ def small_tensorflow():
     sys.modules[name] = stand_in
     try:
         parts = [importlib.import_module("tensorflow.python." + part) for part in (
-            "client.session", "framework.ops", "framework.errors_impl", "training.saver")]
-        session, ops, errors, saver = parts
+            "client.session", "framework.ops", "framework.errors_impl", "training.saver",
+            "platform.tf_logging")]
+        session, ops, errors, saver, logging = parts
+        logging.set_verbosity(logging.ERROR)  # in a notebook it would be INFO
         session.Session(graph=ops.Graph()).close()  # the first looks for a GPU, and talks about it
         return types.SimpleNamespace(
             Graph=ops.Graph, Session=session.Session, errors=errors,

@@ -470,12 +470,17 @@ def _png16(pixels, colour_type):
 
 
 def png(width, height, colour_type, bits=8, chunks=(), rows=None):
-    """Return a PNG, bytes, whose rows are all alike, or consist of the bytes `rows`, which may be too few."""
+    """Return a PNG, bytes, with a dark left and a bright right half.
+
+    Args:
+        rows: the bytes of its rows instead, which may be too few.
+    """
     def chunk(name, content):
         return (struct.pack(">I", len(content)) + name + content
                 + struct.pack(">I", zlib.crc32(name + content)))
     if rows is None:
-        row = b"\0" + b"\1" * ((width * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour_type] * bits + 7) // 8)
+        length = (width * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour_type] * bits + 7) // 8
+        row = b"\0" + b"\1" * (length // 2) + b"\x90" * (length - length // 2)
         count = max(1, (1 << 20) // len(row))
         rows = [row * count] * (height // count) + [row * (height % count)]
     packer = zlib.compressobj(1)

@@ -66,7 +66,7 @@ def test_every_refusal_of_evaluate_is_a_sentence_exit_code_2_and_no_answer(
         released, small_data, tmp_path):
     rng = random.Random(1)
     arguments = ["--checkpoint-dir", released, "--data-dir", small_data,
-                 "--confusion", str(tmp_path / "confusion.png")]
+                 "--output-dir", str(tmp_path)]
     for name in os.listdir(released):
         path = os.path.join(released, name)
         with open(path, "rb") as stream:

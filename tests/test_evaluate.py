@@ -22,8 +22,8 @@ def test_logits_are_averaged_picture_by_picture():
 def test_the_released_network_reaches_the_accuracy_in_the_readme(real_data, tmp_path):
     """All images take 54 TFLOP, more than five minutes on a slow machine that is busy."""
     assert os.path.exists(os.path.join(RELEASE, "SHA256SUMS"))
-    picture, images = str(tmp_path / "confusion.png"), 10000 if FULL else 1000
-    code, text = run(EVALUATE, ["--confusion", picture, "--images", str(images)],
+    picture, images = str(tmp_path / "ex03_confusion.png"), 10000 if FULL else 1000
+    code, text = run(EVALUATE, ["--output-dir", str(tmp_path), "--images", str(images)],
                      str(tmp_path / "out"), timeout=1200)
     assert code == 0, text
     accuracy = float(re.match(r"test accuracy ([\d.]+) %% over %d images" % images, text).group(1))
@@ -42,15 +42,15 @@ def test_the_released_network_reaches_the_accuracy_in_the_readme(real_data, tmp_
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_evaluation_interrupted_at_random_moments_leaves_no_half_picture(
         weights, small_data, tmp_path, number):
-    rng, picture, output = random.Random(int(number)), tmp_path / "c.png", str(tmp_path / "out")
-    arguments = small_evaluation(small_data, weights, "--confusion", str(picture))
+    rng, picture, output = random.Random(int(number)), tmp_path / "ex03_confusion.png", str(tmp_path / "out")
+    arguments = small_evaluation(small_data, weights, "--output-dir", str(tmp_path))
     reference = run(EVALUATE, arguments, output)
     whole = picture.read_bytes()
     for _ in range(10 if FULL else 3):
         picture.unlink()
         code, text = interrupt(EVALUATE, arguments, output, number, seconds=rng.uniform(0.05, 1.5))
         assert code in (0, 130, -number) and "Traceback" not in text
-        assert set(os.listdir(str(tmp_path))) <= {"out", "c.png"}
+        assert set(os.listdir(str(tmp_path))) <= {"out", "ex03_confusion.png"}
         if not picture.exists():
             picture.write_bytes(whole)
         assert picture.read_bytes() == whole

@@ -28,7 +28,7 @@ from ex03_cifar.classifier import Classifier
 from ex03_cifar.views import picture_views
 from support.picture import read_picture
 views = [picture_views(read_picture(path, 96)) for path in sys.argv[2:]]
-print(Classifier().look(views).tobytes().hex())
+print(Classifier().predict(views).tobytes().hex())
 print("tensorflow" in sys.modules)
 """
 

@@ -105,7 +105,7 @@ def main():
                                 % os.path.join(given.folder, NAMES[0]))
     classifier = Classifier(given.checkpoint_dir)
     pictures = [read_picture(path) for path in paths]
-    by_views = classifier.look([picture_views(picture) for picture in pictures])
+    by_views = classifier.predict([picture_views(picture) for picture in pictures])
     by_squashing = classifier.probabilities(np.stack([squashed(picture) for picture in pictures]),
                                             np.ones(len(pictures), int))
     print(report(by_views, by_squashing, labels))
