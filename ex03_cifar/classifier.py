@@ -9,7 +9,8 @@ from support.console import REPOSITORY, command
 from support.tf1 import fastest, tf
 
 RELEASE = os.path.join(REPOSITORY, "checkpoints", "cifar10")
-PIXELS_A_RUN = 1000 * 32 ** 2  # bounds the memory that a long list of pictures takes
+IMAGES_A_RUN = 1000  # bounds the memory that a long list of pictures takes
+PIXELS_A_RUN = IMAGES_A_RUN * 32 ** 2
 TENSORS = "images", "float32_logits", "bfloat16_logits", "mean_logits", "probabilities"
 TTA_THRESHOLD = 0.95  # below this probability all views of a picture are averaged
 
