@@ -22,7 +22,7 @@ PACKAGES = {
 
 
 def run(main):
-    """Run a program to its exit code, which `main()` returns; what the system refuses is a sentence."""
+    """Run a program to its exit code, which `main()` returns; a refusal of the system is a sentence."""
     open_closed_streams()
     _choose_encodings()
     warnings.simplefilter("ignore")  # Pillow's, on odd files: stderr is for what matters
@@ -65,14 +65,14 @@ def _silence_libraries():
 
 
 def write(text):
-    """Print a line of the result, or end with code 1 where it cannot be written."""
+    """Print a line of the result; end where it cannot be written, quietly where nobody reads."""
     try:
         print(text, flush=True)
     except OSError as error:
-        gone = errno.EPIPE, errno.EINVAL  # on Windows the second: nobody reads any more
-        if error.errno not in gone[:2 if os.name == "nt" else 1]:
-            complain("la prédiction ne peut pas être écrite (%s)"
-                     % errno.errorcode.get(error.errno))
+        # Windows has the second number for a reader that went away.
+        if error.errno == errno.EPIPE or os.name == "nt" and error.errno == errno.EINVAL:
+            leave(141)  # as by SIGPIPE
+        complain("la prédiction ne peut pas être écrite (%s)" % errno.errorcode.get(error.errno))
         leave(1)
 
 

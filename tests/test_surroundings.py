@@ -99,7 +99,7 @@ def test_memory_that_runs_out_among_many_pictures_is_a_sentence(weights):
 
 def test_too_few_open_files_are_not_a_damaged_picture(weights):
     code, out, err = predict("--checkpoint-dir", weights, SAMPLE, limits={"NOFILE": 6})
-    assert (code, out, err) == (1, "", "Erreur: le système refuse l'accès à un fichier (EMFILE).\n")
+    assert (code, out, err.count("\n")) == (1, "", 1) and err.endswith(" (EMFILE).\n")
     code, out, err = predict("--checkpoint-dir", weights, *[SAMPLE] * 70, limits={"NOFILE": 32})
     assert (code, err, len(out.splitlines())) == (0, "", 70)
 
