@@ -22,7 +22,7 @@ PACKAGES = {
 
 
 def run(main):
-    """Run a program to its exit code, which `main()` returns; a refusal of the system is a sentence."""
+    """Run a program to its exit code, which `main()` returns; the system's refusals are sentences."""
     open_closed_streams()
     _choose_encodings()
     warnings.simplefilter("ignore")  # Pillow's, on odd files: stderr is for what matters
