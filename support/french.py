@@ -22,7 +22,7 @@ PACKAGES = {
 
 
 def run(main):
-    """Run a program to its exit code, which `main()` returns; the system's refusals are sentences."""
+    """Run a program to the exit code that `main()` returns; what the system refuses is a sentence."""
     open_closed_streams()
     _choose_encodings()
     warnings.simplefilter("ignore")  # Pillow's, on odd files: stderr is for what matters

@@ -302,16 +302,6 @@ def test_a_programming_error_is_not_a_damaged_picture(weights):
 
 # ---- Interrupts ----
 
-def test_control_c_ends_it_quietly(weights, picture):
-    process = start_command(sys.executable, PREDICT, *weights, *[picture] * 3)
-    while process.poll() is None:  # until it loads TensorFlow, however fast the machine is
-        with open("/proc/%d/maps" % process.pid) as maps:
-            if "tensorflow" in maps.read():
-                break
-    process.send_signal(2)
-    assert (process.communicate(timeout=60), process.returncode) == (("", ""), 130)
-
-
 def test_an_interrupt_while_it_reads_the_first_picture_is_quiet():
     process = start_command(sys.executable, PREDICT, "-", stdin=subprocess.PIPE)
     with pytest.raises(subprocess.TimeoutExpired):
@@ -496,7 +486,7 @@ def test_explain_draws_the_picture_that_was_predicted(weights, picture, tmp_path
                                *weights, stdin=stream)
             assert (done.returncode, done.stderr) == (0, "")
             with Image.open(output) as drawn:
-                assert drawn.format == "PNG" and drawn.width > drawn.height > 300
+                assert drawn.format == "PNG" and drawn.width > drawn.height > 200
                 drawings.append(drawn.tobytes())
     assert drawings[0] == drawings[1]
 
