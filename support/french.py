@@ -22,7 +22,7 @@ PACKAGES = {
 
 
 def run(main):
-    """Run a program to the exit code that `main()` returns; what the system refuses is a sentence."""
+    """Run a program to the exit code that `main()` returns, or for which the system is to blame."""
     open_closed_streams()
     _choose_encodings()
     warnings.simplefilter("ignore")  # Pillow's, on odd files: stderr is for what matters
