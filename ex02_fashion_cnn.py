@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Exercise 2: the prescribed convolutional network on Fashion-MNIST, in TensorFlow 1 graph mode.
 
-    python ex02_fashion_cnn.py                 train: 94.08 % test accuracy, mean of three seeds
-    python ex02_fashion_cnn.py --evaluate      the released weights: 95.17 %, in a minute
-    python ex02_fashion_cnn.py --recipe best   how these were made: 95.07 %, mean of three seeds
+    python ex02_fashion_cnn.py                     train: 94.08 % test accuracy, mean of three seeds
+    python ex02_fashion_cnn.py --recipe best       the larger one: 95.07 %, mean of three seeds
+    python ex02_fashion_cnn.py --evaluate          the released weights: 95.17 %, in a minute
+    python ex02_fashion_cnn.py --predict IMAGE     your own photograph of a garment
 
-A run that was stopped goes on by the same command. Layers and their order are the exercise's;
-all else was chosen on held-out training pictures (--validation; docs/measurements.md).
+The same command resumes an interrupted training. Layers and their order are the exercise's; all
+else was chosen on held-out training pictures (--validation; docs/measurements.md).
 """
 if __name__ == "__main__":  # before anything is imported that may be missing
     from support import environment
@@ -14,7 +15,6 @@ if __name__ == "__main__":  # before anything is imported that may be missing
 
 import dataclasses
 import json
-import os
 import time
 import types
 import zlib
@@ -23,19 +23,18 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image
 
-from support import checkpoint, console, idx, reports
-from support.arguments import (add_recipe_options, add_training_options, check_settings, chosen_recipe,
-                               setting)
+from support import arguments, checkpoint, console, idx, photograph, reports
+from support.arguments import setting
 from support.console import Interrupted, UserError, say
 from support.run_state import RunState, Saved, StopRequest
 from support.summaries import open_summaries, write_scalars
-from support.tf1 import fastest, kept_in_float32, tf  # TensorFlow, imported when first used
+from support.tf1 import all_finite, fastest, kept_in_float32, tf  # imported when first used
 
 
 # ---- Hyper-parameters ----
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """All that decides what the weights become, apart from the data: value, range, meaning."""
+    """What decides the weights, apart from the data: value, range, meaning. All are options."""
 
     epochs: int = setting(30, (1, 10000), "passes over the training set")
     seed: int = setting(1, (0, 10 ** 8), "seed of all random numbers")
@@ -43,68 +42,63 @@ class Recipe:
     kernel_sizes: tuple = setting((5, 3, 3), (1, 28), "sides of their kernels, in pixels")
     dense_units: int = setting(256, (1, 65536), "units of the dense layer")
     batch_size: int = setting(256, (1, 60000), "pictures per step")
-    peak_learning_rate: float = setting(0.1, (1e-9, 1e30), "highest learning rate, after the "
-                                        "warm-up; then it falls to zero in a straight line")
-    warm_up: float = setting(0.15, (0, 1), "fraction of the steps in which it rises from zero")
+    peak_learning_rate: float = setting(0.1, (1e-9, 1e30), "highest learning rate")
+    warm_up: float = setting(0.15, (0, 1), "fraction of the steps before the peak")
     momentum: float = setting(0.9, (0, 1), "Nesterov momentum")
     weight_decay: float = setting(5e-4, (0, 1), "L2 penalty of the kernels")
     label_smoothing: float = setting(0.1, (0, 0.99), "label smoothing")  # arXiv 1512.00567
     dropout_features: float = setting(0.4, (0, 0.99), "dropout rate before the dense layer")
     dropout_dense: float = setting(0.3, (0, 0.99), "dropout rate before the output layer")
     warp: float = setting(0.0, (0, 10), "strength of random affine maps; 0 turns them off")
-    erase_probability: float = setting(0.2, (0, 1), "probability of random erasing, per picture")
-    erase_sides: tuple = setting((3, 12), (1, 28), "smallest and largest side that is erased, in "
-                                 "pixels")  # Zhong et al., arXiv 1708.04896
-    precision: str = setting("bfloat16", ("float32", "bfloat16"), "precision of training; the "
-                             "weights are always float32")
+    erase_prob: float = setting(0.2, (0, 1), "probability of random erasing")  # arXiv 1708.04896
+    erase_sides: tuple = setting((3, 12), (1, 28), "smallest and largest side, in pixels")
+    precision: str = setting("bfloat16", ("float32", "bfloat16"), "precision of training")
 
     def __post_init__(self):
-        check_settings(self)
+        arguments.check_settings(self)
         if self.erase_sides[0] > self.erase_sides[1]:
             raise ValueError("--erase-sides: the smallest side comes first")
 
 
 RECIPES = {"default": Recipe(),
-           "best": Recipe(epochs=60, filters=(64, 128, 256), warp=1.0, erase_probability=0.3,
+           "best": Recipe(epochs=60, filters=(64, 128, 256), warp=1.0, erase_prob=0.3,
                           dropout_features=0.2, dropout_dense=0.1)}
 
 
 # ---- Data ----
-RELEASE = os.path.join(console.REPOSITORY, "checkpoints", "fashion")
-RUN = os.path.join(console.REPOSITORY, "checkpoints", "runs", "fashion")
+RELEASE, RUN = arguments.checkpoint_folders("fashion")
 CLASS_NAMES = ['T-shirt/top', 'Trouser', 'Pullover', 'Dress',
                'Coat', 'Sandal', 'Shirt', 'Sneaker', 'Bag', 'Ankle boot']
 PIXEL_MEAN, PIXEL_STD = 72.94, 90.02  # of the training pictures, on the scale 0 to 255
 VALIDATION_SIZE = 5000  # the last pictures of the training set
-DOUBT = 0.6  # a picture whose best class is less probable is looked at again
+TTA_THRESHOLD = 0.6  # below this probability more views of a picture are averaged
 
 
 def load_data(data_dir=None):
     """Return Fashion-MNIST, (images uint8 [N,28,28], labels uint8 [N]) of training and test set.
 
-    It is read from `data_dir` or $KERAS_HOME, which Keras' own load_data() does not look at;
-    otherwise that reads ~/.keras, or downloads into it. A UserError tells what is missing.
+    It is read from `data_dir` or the Keras home, into which Keras downloads it if need be.
     """
     return idx.load(data_dir, "fashion-mnist", lambda: tf.keras.datasets.fashion_mnist.load_data())
 
 
 # ---- Augmentation ----
 def flip(images, seed, epoch):
-    """Mirror half of them, the other half in the next epoch (Jordan, arXiv 2404.00498)."""
+    """Flip half of the images, the other half in the next epoch (Jordan, arXiv 2404.00498)."""
     coin = np.random.RandomState(seed).randint(0, 2, len(images))
     return np.where(((coin + epoch) % 2 == 1)[:, None, None], images[:, :, ::-1], images)
 
 
 def warp(images, strength, rng):
-    """Turn, stretch, slant and move 80 % of uint8 [N,28,28], in place, and return them.
+    """Rotate, scale, shear and shift 80 % of uint8 [N,28,28], in place, and return them.
 
-    Affine maps about the centre, bilinear (Simard et al., ICDAR 2003). Of strength 1 each amount
-    is uniform up to 6 degrees, 8 % of a stretch each way, a slant of 0.08, a pixel.
+    Affine maps about the centre, bilinear (Simard et al., ICDAR 2003). At strength 1 each amount
+    is uniform: up to 6 degrees, a scale of e ** 0.08 per axis, a shear of 0.08, a pixel.
     """
     chosen = np.flatnonzero(rng.random_sample(len(images)) < 0.8)
     most = strength * np.array([np.deg2rad(6), 0.08, 0.08, 0.08, 1, 1])
-    angle, wider, higher, slant, right, down = most[:, None] * rng.uniform(-1, 1, (6, len(chosen)))
-    across = np.cos(angle) / np.exp(wider), np.sin(angle) / np.exp(wider) + slant
+    angle, wider, higher, shear, right, down = most[:, None] * rng.uniform(-1, 1, (6, len(chosen)))
+    across = np.cos(angle) / np.exp(wider), np.sin(angle) / np.exp(wider) + shear
     along = -np.sin(angle) / np.exp(higher), np.cos(angle) / np.exp(higher)
     maps = np.stack([*across, 14 - 14 * sum(across) + right, *along, 14 - 14 * sum(along) + down])
     for number, coefficients in zip(chosen, maps.T.tolist()):
@@ -113,9 +107,9 @@ def warp(images, strength, rng):
     return images
 
 
-def erase(images, probability, sides, rng):
+def erase(images, prob, sides, rng):
     """Fill a random rectangle of uint8 [N,28,28] with a random grey, in place, and return them."""
-    chosen = np.flatnonzero(rng.random_sample(len(images)) < probability)
+    chosen = np.flatnonzero(rng.random_sample(len(images)) < prob)
     size = rng.randint(sides[0], sides[1] + 1, (2, len(chosen), 1))
     start = rng.randint(0, 28, (2, len(chosen), 1)) - size // 2
     rows, columns = (np.arange(28) >= start) & (np.arange(28) < start + size)
@@ -125,13 +119,13 @@ def erase(images, probability, sides, rng):
 
 
 def epoch_data(images, labels, recipe, epoch):
-    """Return the set, uint8 [N,28,28] and [N], as `epoch` shows it: of (seed, epoch) alone."""
-    rng = np.random.RandomState([recipe.seed, epoch])  # the same stream in every NumPy
+    """Return images uint8 [N,28,28] and labels [N] of an epoch; they depend on (seed, epoch)."""
+    rng = np.random.RandomState([recipe.seed, epoch])
     order = rng.permutation(len(images))
     shown = flip(images, recipe.seed, epoch)[order]
-    if recipe.warp:  # without it the stream goes straight on to the rectangles
+    if recipe.warp:
         shown = warp(shown, recipe.warp, rng)
-    return erase(shown, recipe.erase_probability, recipe.erase_sides, rng), labels[order]
+    return erase(shown, recipe.erase_prob, recipe.erase_sides, rng), labels[order]
 
 
 # ---- Network ----
@@ -139,17 +133,15 @@ def network(images, recipe, training=False, step=0, precision="float32"):
     """Return logits float32 [N,10] of images uint8 [N,28,28], and the feature maps.
 
     Maps: of the convolutions, [N,28,28,F], [N,14,14,F], [N,7,7,F]. Pooling comes before
-    normalisation and ReLU: the same but for negative scales, a quarter of the work.
+    normalisation and ReLU: the same but for negative scales, and a quarter of the work.
     """
-    seed = recipe.seed
-
     def initializer(layer):  # He et al., arXiv 1502.01852; no layer's depends on another's
-        return tf.variance_scaling_initializer(2.0, "fan_in", seed=seed * 10 + layer)
+        return tf.variance_scaling_initializer(2.0, "fan_in", seed=recipe.seed * 10 + layer)
 
     def conv(x, layer):
-        return tf.layers.conv2d(x, recipe.filters[layer], recipe.kernel_sizes[layer],
-                                padding="same", use_bias=False,
-                                kernel_initializer=initializer(layer), name="conv%d" % (layer + 1))
+        return tf.layers.conv2d(
+            x, recipe.filters[layer], recipe.kernel_sizes[layer], padding="same", use_bias=False,
+            kernel_initializer=initializer(layer), name="conv%d" % (layer + 1))
 
     def norm_relu(x):  # Ioffe and Szegedy, arXiv 1502.03167
         return tf.nn.relu(tf.layers.batch_normalization(x, momentum=0.9, epsilon=1e-5,
@@ -163,10 +155,10 @@ def network(images, recipe, training=False, step=0, precision="float32"):
         x = norm_relu(tf.layers.max_pooling2d(conv2, 2, 2, name="pool2"))
         conv3 = conv(x, 2)
         x = tf.layers.flatten(norm_relu(conv3))
-        x = dropout(x, recipe.dropout_features, training, [seed, 2 * step])
+        x = dropout(x, recipe.dropout_features, training, [recipe.seed, 2 * step])
         x = tf.layers.dense(x, recipe.dense_units, use_bias=False,
                             kernel_initializer=initializer(3), name="dense")
-        x = dropout(norm_relu(x), recipe.dropout_dense, training, [seed, 2 * step + 1])
+        x = dropout(norm_relu(x), recipe.dropout_dense, training, [recipe.seed, 2 * step + 1])
         logits = tf.layers.dense(tf.cast(x, tf.float32), 10, name="output",
                                  kernel_initializer=initializer(4))
     return logits, [conv1, conv2, conv3]
@@ -182,7 +174,7 @@ def dropout(inputs, rate, training, seed):
 
 
 def inference_graph(recipe):
-    """Return a namespace: the network as it answers, in a graph of its own, and its saver."""
+    """Return a namespace: the network for inference, in a graph of its own, and its saver."""
     with tf.Graph().as_default() as graph:
         images = tf.placeholder(tf.uint8, [None, 28, 28], name="images")
         logits, feature_maps = network(images, recipe)
@@ -194,7 +186,8 @@ def inference_graph(recipe):
 def training_graph(recipe, steps):
     """Return a namespace: the network, its loss and one of `steps` steps of gradient descent.
 
-    In: images uint8 [N,28,28], labels int32 [N], training bool []. Out: the batch's loss, accuracy.
+    In: images uint8 [N,28,28], labels int32 [N], training bool []. Out: loss and accuracy of the
+    batch; `train` takes the step and returns whether the loss and the new weights are finite.
     """
     with tf.Graph().as_default() as graph:
         tf.set_random_seed(recipe.seed)
@@ -205,148 +198,129 @@ def training_graph(recipe, steps):
         logits, _ = network(images, recipe, training, tf.cast(step, tf.int32), recipe.precision)
         weights = tf.global_variables("network")  # before the optimizer adds its own
 
-        targets = tf.one_hot(labels, 10)
-        loss = tf.losses.softmax_cross_entropy(targets, logits,
+        loss = tf.losses.softmax_cross_entropy(tf.one_hot(labels, 10), logits,
                                                label_smoothing=recipe.label_smoothing)
         decay = tf.add_n([tf.nn.l2_loss(weight) for weight in weights if "kernel" in weight.name])
         done = tf.cast(step, tf.float32) / steps
-        learning_rate = recipe.peak_learning_rate * tf.minimum(
-            done / recipe.warm_up, (1 - done) / (1 - recipe.warm_up))
+        learning_rate = recipe.peak_learning_rate * tf.where(
+            done < recipe.warm_up, done / recipe.warm_up, (1 - done) / (1 - recipe.warm_up))
         optimizer = tf.train.MomentumOptimizer(learning_rate, recipe.momentum, use_nesterov=True)
         with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):  # batch norm's
-            train = optimizer.minimize(loss + recipe.weight_decay * decay, step)
-
+            update = optimizer.minimize(loss + recipe.weight_decay * decay, step)
         right = tf.equal(tf.argmax(logits, 1, output_type=tf.int32), labels)
         return types.SimpleNamespace(
-            graph=graph, images=images, labels=labels, training=training, loss=loss, train=train,
+            graph=graph, images=images, labels=labels, training=training, loss=loss,
+            train=all_finite(update, loss, weights),
             accuracy=tf.reduce_mean(tf.cast(right, tf.float32)),
-            probabilities=tf.nn.softmax(logits), initialise=tf.global_variables_initializer(),
+            learning_rate=learning_rate, probabilities=tf.nn.softmax(logits),
+            initialise=tf.global_variables_initializer(),
             saver=tf.train.Saver(weights), state_saver=tf.train.Saver())
 
 
 # ---- Loop ----
-def train(recipe, options, training_set, held_out):
-    """Train, or go on training, and release the weights; with --validation only report.
+def train(recipe, options, training_set, held_out, name):
+    """Train, or resume an interrupted training, and save the weights in options.checkpoint_dir.
 
-    Each set is (images uint8 [N,28,28], labels uint8 [N]); held_out is looked at after each epoch
-    and decides nothing. Raises Interrupted on Ctrl-C or SIGTERM, after the state was saved.
+    Each set is (images uint8 [N,28,28], labels uint8 [N]). The accuracy on `held_out`, called
+    `name`, is printed after each epoch and decides nothing. Raises Interrupted on Ctrl-C, SIGTERM.
     """
-    state = None if options.validation else RunState(options.checkpoint_dir)
     images, labels = training_set
+    epoch_steps = len(images) // recipe.batch_size
+    if not epoch_steps:
+        raise UserError("--batch-size %d: there are only %d pictures to train on."
+                        % (recipe.batch_size, len(images)))
     settings = dict(dataclasses.asdict(recipe), data=zlib.crc32(labels, zlib.crc32(images)))
-    batch_size = min(recipe.batch_size, len(images))
-    epoch_steps = len(images) // batch_size
+    state = RunState(options.checkpoint_dir)
     steps = epoch_steps * recipe.epochs
     model = training_graph(recipe, steps)
     with tf.Session(graph=model.graph) as session:
-        if state and options.fresh:
+        if options.fresh:
             state.clear()
-        saved = state and state.resume(session, model.state_saver, settings, say)
+        saved = state.resume(session, model.state_saver, settings, say)
         if not saved:
             session.run(model.initialise)
             saved = Saved(0, {"history": [], "sums": [0, 0]}, {})
-        start, notes = saved.step, saved.notes
-        say("Going on from step %d, saved in %s." % (start, state.folder) if start else
-            "Training: %d epochs, seed %d, %d pictures" % (recipe.epochs, recipe.seed, len(images)))
+        say("%s step %d of %d: %d epochs of %d pictures, seed %d" % (
+            "Resuming after" if saved.step else "Training from", saved.step, steps, recipe.epochs,
+            len(images), recipe.seed))
+        notes, due = saved.notes, time.monotonic() + options.save_every
         writer = open_summaries(options.logdir, model.graph)
-        kept = time.monotonic()
-        with console.progress(steps, "step", start) as bar, StopRequest() as stop:
-            for step, batch in batches(images, labels, recipe, batch_size, start):
+        with console.progress(steps, "step", saved.step) as bar, StopRequest() as stop:
+            for step, batch in batches(images, labels, recipe, saved.step):
                 train_step(session, model, notes, step, batch)
                 seen = step % epoch_steps + 1
                 bar.set_postfix(loss=notes["sums"][0] / seen, refresh=False)
                 bar.update()
                 if seen == epoch_steps:
-                    end_epoch(session, model, notes, held_out, epoch_steps,
-                              "test" if state else "validation")
+                    end_epoch(session, model, notes, held_out, epoch_steps, name)
                     writer = write_scalars(writer, notes["history"][-1], len(notes["history"]))
-                stopping = stop.requested and step + 1 < steps
-                due = seen == epoch_steps or time.monotonic() - kept > options.save_every
-                if state and (stopping or due):
+                if stop.requested or seen == epoch_steps or time.monotonic() > due:
                     state.save(session, model.state_saver, Saved(step + 1, notes, {}), settings)
-                    kept = time.monotonic()
-                if stopping:
-                    raise Interrupted("Interrupted after step %d%s." % (step + 1, state and (
-                        ", saved in %s: the same command, without --fresh, resumes from there"
-                        % state.folder) or "; --validation saves nothing"))
-            if state:
-                checkpoint.save(options.checkpoint_dir, session, model.saver, {".json": json.dumps(
-                    {"settings": settings, "history": notes["history"]}, indent=1).encode()})
-                state.clear()
-        if state and stop.requested:
-            raise Interrupted("The training has finished, its weights are in %s; the pictures are "
-                              "not drawn." % options.checkpoint_dir)
-        if not state:
-            report(probabilities(session, model, held_out[0]), held_out[1], "Validation")
+                    due = time.monotonic() + options.save_every
+                if stop.requested:
+                    raise Interrupted("Interrupted after step %d, saved in %s: the same command, "
+                                      "without --fresh, resumes." % (step + 1, state.folder))
+        checkpoint.save(options.checkpoint_dir, session, model.saver, {".json": json.dumps(
+            {"settings": settings, "history": notes["history"]}, indent=1).encode()})
+        state.clear()
 
 
-def batches(images, labels, recipe, batch_size, start):
-    """Yield (step, (images, labels)) from `start` on, the next epoch prepared meanwhile."""
-    steps = len(images) // batch_size
-    epochs = range(start // steps, recipe.epochs)
+def batches(images, labels, recipe, start):
+    """Yield (step, (images, labels)) from step `start` on; the next epoch is prepared meanwhile."""
+    size = recipe.batch_size
+    steps = len(images) // size
     with ThreadPoolExecutor(1) as pool:
-        coming = [pool.submit(epoch_data, images, labels, recipe, epoch) for epoch in epochs[:1]]
-        for epoch in epochs:
-            shown = coming.pop().result()
-            if epoch + 1 < recipe.epochs:
-                coming = [pool.submit(epoch_data, images, labels, recipe, epoch + 1)]
+        coming = pool.submit(epoch_data, images, labels, recipe, start // steps)
+        for epoch in range(start // steps, recipe.epochs):
+            shown = coming.result()
+            coming = pool.submit(epoch_data, images, labels, recipe, epoch + 1)
             for step in range(max(start, epoch * steps), (epoch + 1) * steps):
-                first = (step - epoch * steps) * batch_size
-                yield step, [whole[first:first + batch_size] for whole in shown]
+                first = step % steps * size
+                yield step, [whole[first:first + size] for whole in shown]
 
 
 def train_step(session, model, notes, step, batch):
     """Train one step and add its loss and accuracy to the sums of the epoch."""
     feed = {model.images: batch[0], model.labels: batch[1], model.training: True}
-    loss, accuracy, _ = session.run([model.loss, model.accuracy, model.train], feed)
-    if not np.isfinite(loss):
-        raise UserError("the loss is %s in step %d: lower peak_learning_rate and start over with "
-                        "--fresh. No weights were released." % (loss, step + 1))
+    loss, accuracy, finite = session.run([model.loss, model.accuracy, model.train], feed)
+    if not finite:
+        raise UserError("training diverged: loss %s, or a weight is not finite after step %d. Use "
+                        "--fresh and a lower --peak-learning-rate." % (loss, step + 1))
     notes["sums"] = [notes["sums"][0] + float(loss), notes["sums"][1] + float(accuracy)]
 
 
 def end_epoch(session, model, notes, held_out, steps, name):
-    """Keep the epoch's means and its accuracy on `held_out` in the history, and print them."""
-    answers = probabilities(session, model, held_out[0], one_view=True)
+    """Add the epoch's means and its accuracy on `held_out` to the history, and print them."""
+    predicted = probabilities(session, model, held_out[0], one_view=True).argmax(axis=1)
     line = {"loss": notes["sums"][0] / steps, "accuracy": notes["sums"][1] / steps,
-            "held_out": float(np.mean(answers.argmax(axis=1) == held_out[1]))}
+            "held_out": float(np.mean(predicted == held_out[1]))}
     notes["history"].append(line)
     notes["sums"] = [0, 0]
     say("epoch %2d: loss %.4f, accuracy %.2f %%, %s %.2f %%" % (
         len(notes["history"]), line["loss"], 100 * line["accuracy"], name, 100 * line["held_out"]))
 
 
-# ---- Evaluation ----
+# ---- Inference ----
 def load_network(folder):
-    """Return (model, session, history) of a checkpoint folder."""
+    """Return (model, session, notes) of a checkpoint; the notes have "settings" and "history"."""
     def restore(prefix):
-        history = reports.read_history(prefix + ".json", ("loss", "accuracy", "held_out"))
-        model = inference_graph(recipe_of(prefix))
+        notes = reports.read_notes(prefix + ".json", ("loss", "accuracy", "held_out"))
+        model = inference_graph(Recipe(**{name: notes["settings"].get(name) for name in (
+            "filters", "kernel_sizes", "dense_units")}))
         session = tf.Session(graph=model.graph)
         model.saver.restore(session, prefix)
-        return model, session, history
+        return model, session, notes
 
     return checkpoint.load(folder, restore, expected=(".json",),
-                           maker=console.command("python ex02_fashion_cnn.py", folder, RELEASE))
-
-
-def recipe_of(prefix):
-    """Return a recipe of the layers' sizes that a checkpoint has; a ValueError if of others."""
-    shapes = tf.train.NewCheckpointReader(prefix).get_variable_to_shape_map()
-    try:
-        convolutions = [shapes["network/conv%d/kernel" % layer] for layer in (1, 2, 3)]
-        return Recipe(filters=tuple(shape[-1] for shape in convolutions),
-                      kernel_sizes=tuple(shape[0] for shape in convolutions),
-                      dense_units=shapes["network/dense/kernel"][-1])
-    except (KeyError, IndexError):
-        raise ValueError("it is of another network")
+                           maker=console.command("python ex02_fashion_cnn.py", folder, RUN))
 
 
 def probabilities(session, model, images, one_view=False, done=lambda count: None):
     """Return class probabilities float32 [N,10] of uint8 [N,28,28]; else it raises a TypeError.
 
-    The mean over a picture and its mirror image; in doubt also, for half, over these moved by a
-    pixel each way. Or, with `one_view`, the picture alone. `done` takes how many are answered.
+    The mean over an image and its flipped view. Where no class reaches TTA_THRESHOLD, the views
+    shifted by a pixel each way count as much as these. Or, with `one_view`, the image alone.
+    `done` is called with the number of images after each batch.
     """
     if images.dtype != np.uint8 or images.shape[1:] != (28, 28):
         raise TypeError("images must be uint8 [N, 28, 28], not %s %s"
@@ -356,87 +330,96 @@ def probabilities(session, model, images, one_view=False, done=lambda count: Non
         return sum(session.run(model.probabilities, {model.images: view})
                    for view in views) / len(views)
 
-    answers = []
+    results = []
     for start in range(0, len(images), 500):
         batch = images[start:start + 500]
-        answer = mean([batch] if one_view else with_mirrored([batch]))
-        doubtful = answer.max(axis=1) < DOUBT
+        result = mean([batch] if one_view else views(batch, [(0, 0)]))
+        doubtful = result.max(axis=1) < TTA_THRESHOLD
         if doubtful.any() and not one_view:
-            again = mean(with_mirrored(moved(batch[doubtful])))
-            answer[doubtful] = (answer[doubtful] + again) / 2
-        answers.append(answer)
+            more = mean(views(batch[doubtful], [(-1, 0), (1, 0), (0, -1), (0, 1)]))
+            result[doubtful] = (result[doubtful] + more) / 2
+        results.append(result)
         done(len(batch))
-    return np.concatenate(answers)
+    return np.concatenate(results)
 
 
-def moved(images):
-    """Return uint8 [N,28,28] moved by a pixel down, up, right and left, black coming in."""
+def views(images, offsets):
+    """Return uint8 [N,28,28] shifted by each (row, column) in pixels, and these flipped, a list."""
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1)), "constant")
-    return [padded[:, row:row + 28, column:column + 28]
-            for row, column in ((0, 1), (2, 1), (1, 0), (1, 2))]
+    shifted = [padded[:, 1 + row:29 + row, 1 + column:29 + column] for row, column in offsets]
+    return shifted + [view[:, :, ::-1] for view in shifted]
 
 
-def with_mirrored(views):
-    """Return the views, each uint8 [N,28,28], and their mirror images."""
-    return views + [view[:, :, ::-1] for view in views]
-
-
-def report(answers, labels, name):
-    """Print the accuracy and a table by class of answers float32 [N,10] to labels uint8 [N]."""
-    counts = reports.confusion_matrix(labels, answers.argmax(axis=1))
-    say("\n".join([""] + reports.class_table(counts, CLASS_NAMES) + [""]))
-    say("%s accuracy: %.2f %% (%d of %d are wrong)" % (
-        name, 100 * reports.accuracy(counts), len(labels) - counts.trace(), len(labels)))
-
-
-def evaluate(folder, image_dir, test_set):
-    """Print the test accuracy and the table by class of the weights in `folder`, and draw."""
-    images, labels = test_set
-    model, session, history = load_network(folder)
-    console.writable_folder(image_dir)
-    with session, console.progress(len(images), "image") as bar:
-        answers = probabilities(session, model, images, done=bar.update)
-    report(answers, labels, "Test")
+def evaluate(options, test_set, name):
+    """Print the accuracy of the weights on a set, class by class, and draw the pictures."""
     from figures.ex02 import draw_all
-    draw_all(image_dir, history, images, labels, answers, CLASS_NAMES)
+    images, labels = test_set
+    model, session, notes = load_network(options.checkpoint_dir)
+    with session, console.progress(len(images), "image") as bar:
+        predicted = probabilities(session, model, images, done=bar.update)
+    say(reports.class_report(labels, predicted.argmax(axis=1), CLASS_NAMES, name))
+    draw_all(options.output_dir, notes["history"], images, labels, predicted, CLASS_NAMES)
+
+
+def predict(folder, paths):
+    """Print the class of each photograph, by the weights in `folder`; return the exit code."""
+    images = photograph.read_all(paths)
+    model, session, _ = load_network(folder)
+    for path, image in images:
+        classes = probabilities(session, model, image[np.newaxis])[0]
+        say("%s: %s %.1f %%" % (console.printable(path), CLASS_NAMES[classes.argmax()],
+                                100 * classes.max()))
+    return int(len(images) < len(paths))
+
+
+def release(folder):
+    """Verify the weights in `folder` and make them the released ones."""
+    model, session, notes = load_network(folder)
+    checkpoint.save(RELEASE, session, model.saver, {".json": json.dumps(notes, indent=1).encode()})
+    say("Released the weights of %s. To draw their pictures: "
+        "python ex02_fashion_cnn.py --evaluate --output-dir images" % folder)
 
 
 # ---- Command line ----
-def parse(arguments=None):
+def parse(command_line=None):
     """Return (recipe, options) of a command line; wrong usage ends the program, exit code 2."""
-    parser = console.Parser(prog="ex02_fashion_cnn.py", description="A convolutional "
-                                     "network on Fashion-MNIST: trains, evaluates, draws.")
-    option = parser.add_argument
-    alone = parser.add_mutually_exclusive_group().add_argument
-    alone("--evaluate", action="store_true", help="only evaluate the saved weights and draw")
-    alone("--validation", action="store_true", help="train without the last %d training pictures "
-           "and report on these; nothing is saved" % VALIDATION_SIZE)
-    add_training_options(parser, "fashion")
-    add_recipe_options(parser, RECIPES, "default")
-    parser.set_defaults(precision=fastest("bfloat16"), checkpoint_dir=None)
-    option("--data-dir", metavar="DIR", help="folder or Keras home with the Fashion-MNIST files "
-           "(default: $KERAS_HOME, else ~/.keras, where they are downloaded if need be)")
-    options = parser.parse_args(arguments)
-    options.checkpoint_dir = options.checkpoint_dir or (RELEASE if options.evaluate else RUN)
-    options.image_dir = options.output_dir or options.checkpoint_dir
-    return chosen_recipe(parser, options, RECIPES), options
+    parser = console.Parser(
+        prog="ex02_fashion_cnn.py", usage="%(prog)s [options]", description="Train a network on "
+        "Fashion-MNIST and evaluate it. The same command resumes an interrupted training.")
+    mode = arguments.add_training_options(parser, RUN, "Fashion-MNIST").add_argument
+    mode("--validation", action="store_true", help="train without the last %d training pictures "
+         "and evaluate on them" % VALIDATION_SIZE)
+    mode("--evaluate", action="store_true", help="evaluate weights on the test set and draw "
+         "pictures; by default the released weights")
+    mode("--predict", metavar="IMAGE", nargs="+", help="classify photographs of one garment each, "
+         "on a plain ground; by default with the released weights")
+    arguments.add_recipe_options(parser, RECIPES, "default")
+    parser.set_defaults(precision=fastest("bfloat16"))
+    options = parser.parse_args(command_line)
+    default = RELEASE if options.evaluate or options.predict else RUN
+    arguments.choose_folders(options, default + "-validation" * options.validation, RELEASE, RUN)
+    return arguments.chosen_recipe(parser, options, RECIPES), options
 
 
-def main(arguments=None):
-    """Train, unless --evaluate; then evaluate what is saved and draw."""
-    recipe, options = parse(arguments)
-    (images, labels), test_set = load_data(options.data_dir)
-    if not options.evaluate:
-        console.writable_folder(options.image_dir)  # before minutes of training, not after
+def main(command_line=None):
+    """Run the command line."""
+    recipe, options = parse(command_line)
+    if options.predict:
+        return predict(options.checkpoint_dir, options.predict)
+    if options.release:
+        return release(options.checkpoint_dir)
+    console.writable_folder(options.output_dir)  # before minutes of training, not after
+    training_set, held_out = load_data(options.data_dir)
     if options.validation:
-        split = len(images) - VALIDATION_SIZE
-        if split < 1:
-            raise UserError("--validation holds out %d pictures, there are no more." % len(images))
-        train(recipe, options, (images[:split], labels[:split]), (images[split:], labels[split:]))
-        return
+        training_set, held_out = zip(*[(whole[:-VALIDATION_SIZE], whole[-VALIDATION_SIZE:])
+                                       for whole in training_set])
+    name = "validation" if options.validation else "test"
     if not options.evaluate:
-        train(recipe, options, (images, labels), test_set)
-    evaluate(options.checkpoint_dir, options.image_dir, test_set)
+        train(recipe, options, training_set, held_out, name)
+    evaluate(options, held_out, name)
+    if not options.evaluate:
+        say("To classify a photograph: %s --predict IMAGE"
+            % console.command("python ex02_fashion_cnn.py", options.checkpoint_dir, RELEASE))
 
 
 if __name__ == "__main__":

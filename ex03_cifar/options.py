@@ -2,12 +2,13 @@
 import argparse
 import re
 
-from ex03_cifar import dataset
 from ex03_cifar.recipes import RECIPES
-from support.arguments import (add_recipe_options, add_training_options, chosen_recipe, directory,
-                               number, whole_number)
+from support.arguments import (add_recipe_options, add_training_options, checkpoint_folders,
+                               choose_folders, chosen_recipe, number, whole_number)
 from support.console import Parser
 from support.tf1 import fastest
+
+RELEASE, RUN = checkpoint_folders("cifar10")
 
 
 def parse(arguments=None):
@@ -18,6 +19,7 @@ def parse(arguments=None):
     options = parser()
     run = options.parse_args(arguments)
     recipe = chosen_recipe(options, run, RECIPES)
+    choose_folders(run, RUN, RELEASE, RUN)
     check_cluster(options, run, recipe.batch_size)
     return recipe, run
 
@@ -30,7 +32,8 @@ def check_cluster(options, run, batch_size):
     if run.cluster and run.processes > 1:
         options.error("--processes starts a cluster of its own: give it, or --cluster")
     if run.cluster and run.task >= len(run.cluster):
-        options.error("--task %d: --cluster has the tasks 0 to %d" % (run.task, len(run.cluster) - 1))
+        options.error("--task %d: --cluster has the tasks 0 to %d"
+                      % (run.task, len(run.cluster) - 1))
     if max(len(run.cluster or ()), run.processes) > batch_size:
         options.error("--batch-size %d: expected at least one image for each process" % batch_size)
     run.task = run.task or 0
@@ -43,10 +46,7 @@ def parser():
     parser = Parser(
         prog="python -m ex03_cifar.train", usage="%(prog)s [options]",
         description="Train the CIFAR-10 network. The same command resumes an interrupted run.")
-    parser.add_argument("--data-dir", metavar="DIR", type=directory, default=dataset.default_folder(),
-                        help="folder of the CIFAR-10 binary version (default: %(default)s, or "
-                             "Keras' own copy, which is downloaded if need be)")
-    add_training_options(parser, "cifar10")
+    add_training_options(parser, RUN, "CIFAR-10's binary version")
     add_recipe_options(parser, RECIPES, "fast")
     parser.set_defaults(precision=fastest("bfloat16"))
     several = parser.add_argument_group(

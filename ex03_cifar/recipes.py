@@ -21,10 +21,10 @@ class Recipe:
     widths: tuple = setting((64, 256, 256), (1, 4096), "filters of each block, one number a block",
                             nargs="+")
     convolutions: int = setting(2, (2, 3), "convolutions per block")
-    epochs: int = setting(19, (1, 10000), "passes over the images, the later ones over a selection")
+    epochs: int = setting(19, (1, 10000), "passes over the images, later over a selection")
     batch_size: int = setting(500, (1, 50000), "images per step")
-    learning_rate: float = setting(0.13, (1e-9, 1e30), "learning rate of Muon (convolution kernels):"
-                                   " the length of a step relative to the kernel's norm")
+    learning_rate: float = setting(0.13, (1e-9, 1e30), "learning rate of Muon (convolution "
+                                   "kernels): the length of a step relative to the kernel's norm")
     momentum: float = setting(0.7, (0, 1), "momentum of Muon")
     bias_learning_rate: float = setting(0.053, (1e-9, 1e30), "learning rate of SGD for the biases of"
                                         " batch normalisation; its loss is summed over the batch")
@@ -74,8 +74,8 @@ def contradictions(recipe):
     if list(recipe.stage_ends) != sorted(recipe.stage_ends):
         yield "stage-ends", "a stage must not end before the one before it"
     if smallest - 1 < 2 ** len(recipe.widths):
-        yield "widths", ("%d blocks are too many: each halves the images, which have %d pixels (see "
-                         "--stage-sides)" % (len(recipe.widths), smallest))
+        yield "widths", ("%d blocks are too many: each halves the images, whose side is %d pixels "
+                         "(see --stage-sides)" % (len(recipe.widths), smallest))
     if recipe.scale_jitter[0] > recipe.scale_jitter[1]:
         yield "scale-jitter", "the smallest factor comes first"
     if recipe.hard_fraction + recipe.random_fraction > 1:

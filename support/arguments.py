@@ -13,7 +13,7 @@ from support.console import REPOSITORY
 
 
 def number(low, high=math.inf, kind=float):
-    """Return an argparse type: a finite float (an int if that is the `kind`) from `low` to `high`."""
+    """Return an argparse type: a finite number of this kind (float, int) from `low` to `high`."""
     expected = "expected a %s %s" % (
         "whole number" if kind is int else "number",
         "of at least %s" % low if high == math.inf else "from %s to %s" % (low, high))
@@ -47,23 +47,43 @@ def directory(text):
     return os.path.abspath(text)
 
 
-def add_training_options(parser, name):
-    """Add the options that every training has to an `argparse.ArgumentParser`.
+def checkpoint_folders(name):
+    """Return the folders of the released weights `name` and of the weights that people train."""
+    folder = os.path.join(REPOSITORY, "checkpoints")
+    return os.path.join(folder, name), os.path.join(folder, "runs", name)
+
+
+def choose_folders(options, default, release, run):
+    """Complete the folders of parsed options: pictures are not drawn among the released weights."""
+    options.checkpoint_dir = options.checkpoint_dir or default
+    released = os.path.realpath(options.checkpoint_dir) == os.path.realpath(release)
+    options.output_dir = options.output_dir or (run if released else options.checkpoint_dir)
+
+
+def add_training_options(parser, run, data):
+    """Add what every training has to an `argparse.ArgumentParser`; return the group of its modes.
 
     Args:
-        name: what the folder below checkpoints/runs is called.
+        run: the folder of the weights, by default.
+        data: the name of the data set.
     """
-    option = parser.add_argument
+    option, modes = parser.add_argument, parser.add_mutually_exclusive_group()
+    option("--data-dir", metavar="DIR", type=directory,
+           help="folder of %s (default: in $KERAS_HOME, else in ~/.keras, where Keras downloads it "
+                "if need be)" % data)
     option("--checkpoint-dir", metavar="DIR", type=directory,
-           default=os.path.join(REPOSITORY, "checkpoints", "runs", name),
-           help="folder of the weights and, below it, of the training state (default: "
-                "checkpoints/runs/%s)" % name)
+           help="folder of the weights and of the training state (default: %s)"
+                % os.path.relpath(run, REPOSITORY))
     option("--output-dir", metavar="DIR", type=directory,
-           help="folder of the pictures (default: the folder of the weights)")
+           help="folder of the pictures (default: that of the weights)")
     option("--logdir", metavar="DIR", type=directory, help="folder for TensorBoard (default: none)")
     option("--save-every", metavar="SECONDS", type=number(0), default=120,
            help="longest time between two saved training states (default: %(default)s)")
-    option("--fresh", action="store_true", help="start over and discard an interrupted run")
+    modes.add_argument("--fresh", action="store_true",
+                       help="start over and discard an interrupted training")
+    modes.add_argument("--release", action="store_true",
+                       help="do not train: make the weights in --checkpoint-dir the released ones")
+    return modes
 
 
 # ---- Recipes ----

@@ -1,27 +1,26 @@
-"""What a classifier's answers on labelled pictures add up to, in numbers and in lines of text."""
+"""What a classifier's predictions on labelled images add up to, in numbers and in lines of text."""
 import json
 
 import numpy as np
 
 
-def confusion_matrix(labels, answers, classes=10):
-    """Count each pair: int [C,C], a row a true class, a column an answer.
+def confusion_matrix(labels, predictions, classes=10):
+    """Count each pair: int [C,C], a row per true class, a column per predicted class.
 
     Args:
-        labels: int [N], the true classes.
-        answers: int [N].
+        labels, predictions: int [N].
     """
-    pairs = classes * np.asarray(labels, int) + answers
+    pairs = classes * np.asarray(labels, int) + predictions
     return np.bincount(pairs, minlength=classes ** 2).reshape(classes, classes)
 
 
 def accuracy(counts):
-    """Return the share of right answers, in [0,1], of a confusion matrix."""
+    """Return the fraction of correct predictions in a confusion matrix."""
     return np.trace(counts) / max(1, counts.sum())
 
 
 def class_table(counts, names):
-    """Return the lines of a table by class: recall, precision, and the class it is taken for."""
+    """Return the lines of a table: recall, precision and most frequent mistake of each class."""
     width = max(map(len, names))
     lines = ["%-*s %7s %8s %9s  %s" % (width, "class", "images", "found", "precision",
                                        "most often taken for")]
@@ -35,18 +34,24 @@ def class_table(counts, names):
     return lines
 
 
-def read_history(path, names):
-    """Return the "history" of a training in a JSON file: a list of dicts, `names` to floats.
+def class_report(labels, predictions, names, title):
+    """Return that table and, below it, the accuracy on the images that `title` names."""
+    counts = confusion_matrix(labels, predictions, len(names))
+    lines = [""] + class_table(counts, names) + [""]
+    return "\n".join(lines + ["%s accuracy: %.2f %% (%d of %d are wrong)" % (
+        title.capitalize(), 100 * accuracy(counts), counts.sum() - counts.trace(), counts.sum())])
+
+
+def read_notes(path, names):
+    """Return what a training noted in a JSON file: "settings", a dict, and "history", a list.
 
     Raises:
-        ValueError: the file holds anything else.
+        ValueError: the file holds anything else, or an epoch lacks a number for one of `names`.
     """
     try:
         with open(path, encoding="utf-8") as stream:
-            lines = json.load(stream)["history"]
-        history = [{name: float(line[name]) for name in names} for line in lines]
+            notes = json.load(stream)
+        history = [{name: float(line[name]) for name in names} for line in notes["history"]]
+        return {"settings": dict(notes["settings"]), "history": history}
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
-        history = []
-    if not history:
-        raise ValueError("it comes without the history of a training")
-    return history
+        raise ValueError("it does not have the notes of a training")

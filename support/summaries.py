@@ -1,4 +1,4 @@
-"""Summaries for TensorBoard (`tf.summary`), which may fail without the training failing."""
+"""Summaries for TensorBoard (`tf.summary`). A training goes on where they cannot be written."""
 import threading
 
 from support.console import UserError, complain, reason
@@ -13,19 +13,15 @@ def open_summaries(logdir, graph):
     """
     if logdir is None:
         return None
-    _silence_writer()
-    try:
-        return tf.summary.FileWriter(logdir, graph)
-    except (OSError, tf.errors.OpError) as error:
-        raise UserError("--logdir %s cannot be written: %s." % (logdir, reason(error)))
-
-
-def _silence_writer():
-    """Keep the talk of the thread that writes to itself: `write_scalars` tells its errors."""
+    # Its thread prints errors that `write_scalars` reports as well.
     tf.logging.set_verbosity(tf.logging.FATAL)
     others = getattr(threading, "excepthook", None)  # Python 3.8
     threading.excepthook = lambda raised: (
         None if raised.thread.name.startswith("EventLogger") else others(raised))
+    try:
+        return tf.summary.FileWriter(logdir, graph)
+    except (OSError, tf.errors.OpError) as error:
+        raise UserError("--logdir %s cannot be written: %s." % (logdir, reason(error)))
 
 
 def write_scalars(writer, scalars, step):
@@ -36,7 +32,7 @@ def write_scalars(writer, scalars, step):
     try:
         writer.add_summary(tf.Summary(value=values), step)
         writer.flush()
+        return writer
     except (OSError, RuntimeError, tf.errors.OpError) as error:
         complain("nothing more is written for TensorBoard: %s." % reason(error))
         return None
-    return writer

@@ -209,3 +209,11 @@ def kept_in_float32(getter, name, *more, dtype=None, **options):
     """A custom getter: variables are float32, or small steps were lost (arXiv 1710.03740, 3.1)."""
     variable = getter(name, *more, dtype=tf.float32, **options)
     return variable if dtype in (None, tf.float32) else tf.cast(variable, dtype)
+
+
+def all_finite(update, loss, variables):
+    """Return a bool tensor: whether the loss and, after the operation `update`, all variables are
+    finite. The loss alone does not show it, being that of the variables before the update."""
+    with tf.control_dependencies([update]):
+        values = [loss] + [variable.read_value() for variable in variables]
+        return tf.reduce_all([tf.reduce_all(tf.is_finite(value)) for value in values])
