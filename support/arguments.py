@@ -117,10 +117,11 @@ def check_settings(recipe):
     """
     for field in dataclasses.fields(recipe):
         values, nargs = getattr(recipe, field.name), field.metadata["nargs"]
-        if nargs == "+" and not values or isinstance(nargs, int) and len(values) != nargs:
-            raise ValueError("%s: expected %s numbers, got %d" % (
-                option_name(field), "one or more" if nargs == "+" else nargs, len(values)))
-        for value in values if nargs else [values]:
+        values = values if isinstance(values, (tuple, list)) else [values]
+        if nargs == "+" and not values or isinstance(nargs or 1, int) and len(values) != (nargs or 1):
+            raise ValueError("%s: expected %s, got %s" % (option_name(field), "one number or more"
+                             if nargs == "+" else "%d numbers" % (nargs or 1), values))
+        for value in values:
             try:
                 field.metadata["type"](str(value))
             except argparse.ArgumentTypeError as error:
