@@ -231,7 +231,7 @@ def test_training_prints_saves_and_draws(trained):
     assert text.endswith("--checkpoint-dir %s --predict IMAGE\n" % (folder / "checkpoint"))
     assert sorted(os.listdir(str(folder / "images"))) == PICTURES
     assert set(contents(folder)) == {"index", "data-00000-of-00001", "json"}
-    assert os.listdir(str(folder / "checkpoint" / "state")) == ["lock"]
+    assert list((folder / "checkpoint" / "state").glob("step-*")) == []
     assert any("tfevents" in name for name in os.listdir(str(folder / "log")))
 
 
@@ -247,7 +247,7 @@ def test_a_run_that_was_killed_and_interrupted_ends_in_the_same_weights(
     assert code == 0 and "Resuming after step" in text, text
     assert text.splitlines()[-3] == trained[1].splitlines()[-3]
     assert contents(tmp_path) == contents(trained[0])
-    assert os.listdir(str(tmp_path / "checkpoint" / "state")) == ["lock"]
+    assert list((tmp_path / "checkpoint" / "state").glob("step-*")) == []
 
 
 @pytest.mark.parametrize("warm_up, rates", [
@@ -266,14 +266,17 @@ def test_the_learning_rate_rises_and_falls_whatever_the_warm_up(warm_up, rates):
     assert found == rates
 
 
-def test_weights_that_are_not_finite_are_never_saved(small_fashion, tmp_path):
-    """The only step has a finite loss, and a learning rate that overflows the weights."""
-    code, text = ex02_run(training(small_fashion, tmp_path, "--epochs", 1, "--batch-size", 768,
-                                   "--warm-up", 0, "--peak-learning-rate", 1e30,
-                                   "--weight-decay", 1), tmp_path)
-    assert code == 1 and "training diverged" in text and "Traceback" not in text
-    assert re.search(r"loss \d", text), "the loss itself is to be finite"
-    assert contents(tmp_path) == {}
+def test_weights_that_are_not_finite_after_a_finite_loss_stop_the_run():
+    recipe = replace(ex02.RECIPES["default"], filters=(4, 8, 8), warm_up=0.0, weight_decay=1.0,
+                     peak_learning_rate=1e30)
+    model = ex02.training_graph(recipe, 1)
+    with ex02.tf.Session(graph=model.graph) as session:
+        session.run(model.initialise)
+        kernel = model.graph.get_collection("variables")[1]
+        kernel.load(np.full(kernel.shape, 1e9), session)  # normalised away, but for the decay
+        notes, batch = {"sums": [0, 0]}, (noise(8, seed=0), np.arange(8))
+        with pytest.raises(UserError, match=r"diverged: loss \d.*--fresh"):
+            ex02.train_step(session, model, notes, 0, batch)
 
 
 def test_a_batch_larger_than_the_set_is_a_sentence(small_fashion, tmp_path):
@@ -357,21 +360,12 @@ def test_advice_never_destroys_weights(copy, monkeypatch):
 
 @pytest.mark.parametrize("notes", ["[]", '{"history": [1]}', '{"history": [], "settings": {}}',
                                    '{"history": [], "settings": {"filters": 3}}'])
-def test_notes_of_something_else_are_foreign(copy, notes):
-    from hashlib import sha256
-    path, = [os.path.join(copy, name) for name in os.listdir(copy) if name.endswith(".json")]
-    with open(path, "rb+") as file:
-        before = file.read()
-        file.seek(0)
-        file.truncate()
-        file.write(notes.encode())
-    with open(os.path.join(copy, "SHA256SUMS"), "r+") as file:
-        text = file.read().replace(sha256(before).hexdigest(), sha256(notes.encode()).hexdigest())
-        file.seek(0)
-        file.write(text)
+def test_notes_of_something_else_are_foreign(loaded, tmp_path, notes):
+    model, session = loaded
+    checkpoint.save(str(tmp_path), session, model.saver, {".json": notes.encode()})
     with pytest.raises(checkpoint.CheckpointError) as refused:
-        ex02.load_network(copy)
-    assert refused.value.problem == "foreign"
+        ex02.load_network(str(tmp_path))
+    assert refused.value.problem == "foreign", str(refused.value)
 
 
 def test_a_missing_checkpoint_is_a_sentence(small_fashion, tmp_path):
