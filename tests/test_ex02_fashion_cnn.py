@@ -4,12 +4,11 @@ import os
 import re
 import shutil
 import signal
-import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers import FULL, ROOT, run, start, write_idx
+from helpers import FULL, ROOT, interrupt, run, write_idx
 from PIL import Image
 
 import ex02_fashion_cnn as ex02
@@ -36,13 +35,8 @@ def ex02_run(arguments, folder):
 
 def stop_after_epoch(epoch, number, arguments, folder):
     """Start the exercise, send it a signal after an epoch; return (exit code, what it printed)."""
-    output = folder / "out"
-    process = start("ex02_fashion_cnn", [str(word) for word in arguments], str(output))
-    while "epoch %2d:" % epoch not in output.read_text() and process.is_alive():
-        time.sleep(0.01)
-    os.kill(process.pid, number)
-    process.join(60)
-    return process.exitcode, output.read_text()
+    return interrupt("ex02_fashion_cnn", [str(word) for word in arguments], str(folder / "out"),
+                     number, after="epoch %2d:" % epoch)
 
 
 def contents(folder):
