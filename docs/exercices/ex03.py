@@ -73,7 +73,7 @@ def train():
 
 def predict(path):
     """Afficher la classe d'une image."""
-    if not tf.train.checkpoint_exists(CHECKPOINT):
+    if not os.path.exists(CHECKPOINT + ".index"):
         raise SystemExit("Entraînez d'abord le réseau : python docs/exercices/ex03.py")
     # Le réseau ne connaît que des images de 32 x 32 pixels en couleurs.
     picture = Image.open(path).convert("RGB").resize((32, 32), Image.BILINEAR)
