@@ -27,12 +27,13 @@ Image.MAX_IMAGE_PIXELS = None  # sizes are limited below, by what each format ta
 # Their decoders are part of Pillow. Of its other formats some start a program (EPS: Ghostscript).
 FORMATS = "Jpeg", "Png", "WebP", "Gif", "Bmp", "Tiff", "Avif", "Ppm"
 HEIF_BRANDS = b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"heif"
-DECODERS = "PIL", "pillow_heif"  # the packages that raise errors about the data
+DECODERS = "PIL", "pillow_heif"  # the packages that raise errors about the data, not of these types
+OUR_ERRORS = MemoryError, TypeError, AttributeError, NameError, ImportError
 STANDARD_INPUT = "-"
 
 FILE_BYTES = 256 << 20
 PIXELS = 72 << 20            # of a picture that is decoded at full size, only to be reduced
-HELD_PIXELS = 32 << 20       # of WebP and AVIF, whose decoders take four times the memory
+HELD_PIXELS = {"WEBP": 32 << 20, "AVIF": 32 << 20, "HEIF": 50 << 20}  # their decoders take more
 JPEG_PIXELS = 256 << 20      # of a JPEG that is reduced while it is decoded
 WHOLE_PIXELS = 170 << 20     # of a picture that is not reduced
 SIDE = 1 << 24               # pixels; Pillow takes a step, and 8 bytes, for each row
@@ -44,8 +45,7 @@ LARGE_PIXELS = 4 << 20       # only one picture above this is decoded at a time
 LARGE_FILE = 32 << 20        # bytes; only one file above this is read at a time
 LONGEST = 4096               # pixels, the longer side of a reduced picture, whatever its shape
 
-# Orientation, EXIF tag 0x0112: how the stored picture has to be turned to stand upright.
-ORIENTATION = 0x0112
+ORIENTATION = 0x0112  # EXIF's tag: how the stored picture has to be turned to stand upright
 UPRIGHT = {2: Image.FLIP_LEFT_RIGHT, 3: Image.ROTATE_180, 4: Image.FLIP_TOP_BOTTOM,
            5: Image.TRANSPOSE, 6: Image.ROTATE_270, 7: Image.TRANSVERSE, 8: Image.ROTATE_90}
 
@@ -62,8 +62,8 @@ PROBLEMS = {
     "special": ("is not a regular file", "n'est pas un fichier ordinaire"),
     "empty": ("is empty", "est vide"),
     "heavy": ("is too big (%d MB, at most %d)", "est trop gros (%d Mo, au plus %d)"),
-    "unknown": ("is not a picture in a known format (%s)",
-                "n'est pas une image dans un format connu (%s)"),
+    "unknown": ("is not a picture in a known format (JPEG, PNG, WebP, HEIC, ...)",
+                "n'est pas une image dans un format connu (JPEG, PNG, WebP, HEIC...)"),
     "heic": ("is a HEIC photo (iPhone); to read such files: %s -m pip install pillow-heif",
              "est une photo HEIC (iPhone) ; pour la lire : %s -m pip install pillow-heif"),
     "damaged": ("is a damaged or truncated picture", "est un fichier corrompu ou tronqué"),
@@ -175,7 +175,7 @@ def _formats_of(head):
 
 
 @contextlib.contextmanager
-def _decoding(ours=(MemoryError, TypeError, AttributeError, NameError, ImportError)):
+def _decoding(ours=OUR_ERRORS, unidentified="unknown"):
     """Turn what a decoder raises about the data, documented nowhere, into a `PictureError`.
 
     What is raised elsewhere, or says that a program is wrong and not its data, stays what it is.
@@ -183,7 +183,7 @@ def _decoding(ours=(MemoryError, TypeError, AttributeError, NameError, ImportErr
     try:
         yield
     except Image.UnidentifiedImageError:
-        raise PictureError("unknown", ", ".join(FORMATS).upper())
+        raise PictureError(unidentified)
     except Exception as error:
         modules = {frame.f_globals.get("__name__", "").split(".")[0]
                    for frame, _ in traceback.walk_tb(error.__traceback__)}
@@ -195,7 +195,7 @@ def _decoding(ours=(MemoryError, TypeError, AttributeError, NameError, ImportErr
 def _as_seen(stream, short_side, turn, identified):
     stream.seek(0)
     formats = _formats_of(stream.read(64))
-    with _decoding():
+    with _decoding(unidentified="damaged" if "HEIF" in formats else "unknown"):
         picture = Image.open(stream, formats=formats)
     if identified:
         identified()
@@ -205,7 +205,11 @@ def _as_seen(stream, short_side, turn, identified):
     most = JPEG_PIXELS if shrinks else PIXELS if short_side else WHOLE_PIXELS
     if not shrinks and picture.width * picture.height > LARGE_PIXELS:
         turn.enter_context(_one_large_picture)
-        most = min(most, SCANNED_PIXELS // (_scans(stream) if progressive else 1))
+        if progressive:
+            place = stream.tell()
+            stream.seek(0)
+            most = min(most, SCANNED_PIXELS // stream.read().count(b"\xff\xda"))  # scans
+            stream.seek(place)
     _check_size(picture, most)
     with _decoding():
         if shrinks:
@@ -214,24 +218,15 @@ def _as_seen(stream, short_side, turn, identified):
         picture.load()
     seen = _reduced(picture, short_side) if short_side else _converted(picture)
     seen = _in_srgb(_on_ground(_eight_bits(seen)), picture.info.get("icc_profile"))
-    orientation = None
     with contextlib.suppress(PictureError), _decoding(ours=()):  # the note may be damaged
         orientation = picture.getexif().get(ORIENTATION)
-    return seen.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else seen
+        return seen.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else seen
+    return seen
 
 
 def _factor(picture, short_side):
     """Return the greatest whole factor that leaves the shorter side `short_side` pixels."""
     return max(1, min(picture.size) // short_side)
-
-
-def _scans(stream):
-    """Return how often the decoder of a progressive JPEG passes over all its pixels."""
-    place = stream.tell()
-    stream.seek(0)
-    scans = stream.read().count(b"\xff\xda")
-    stream.seek(place)
-    return scans
 
 
 def _check_size(picture, most):
@@ -243,9 +238,7 @@ def _check_size(picture, most):
         width, height = tile
     if any(part[0] in SLOW_DECODERS for part in picture.tile):
         most = SLOW_PIXELS
-    elif picture.format in ("WEBP", "AVIF"):
-        most = HELD_PIXELS
-    most = min(most, SIDE * min(width, height))
+    most = min(most, HELD_PIXELS.get(picture.format, most), SIDE * min(width, height))
     if width * height > most:
         raise PictureError("large", width, height, most // 10 ** 6)
 

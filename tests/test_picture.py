@@ -283,7 +283,8 @@ def test_a_heic_photograph_is_read_by_pillow_heif_under_any_name(tmp_path):
         exif = Image.Exif()
         exif[0x0112] = orientation
         stream = io.BytesIO()
-        (picture.transpose(turn) if turn else picture).save(stream, "HEIF", quality=95, exif=exif)
+        (picture.transpose(turn) if turn else picture).save(
+            stream, "HEIF", quality=95, exif=exif.tobytes())
         seen = read(tmp_path, "IMG_1234.jpg", stream.getvalue(), 96)
         assert np.abs(small(seen) - small(picture)).mean() < 2.5
     with pytest.raises(PictureError) as caught:
