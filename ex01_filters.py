@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image
 
 from support import console
+from support.arguments import file_path
 from support.picture import read_picture
 from support.tf1 import tf
 
@@ -161,7 +162,7 @@ def parse_arguments(arguments):
     parser.add_argument("image", metavar="IMAGE", nargs="?", default=SOURCE,
                         help="a picture file, or - for standard input (default: "
                              "images/source.jpg)")
-    parser.add_argument("--output-dir", metavar="DIR", default=console.IMAGES,
+    parser.add_argument("--output-dir", metavar="DIR", type=file_path, default=console.IMAGES,
                         help="where to write, replacing what is there (default: images/ beside "
                              "this script)")
     parser.add_argument("--kernel", metavar="KERNEL", type=kernel_type,

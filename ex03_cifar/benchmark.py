@@ -8,7 +8,6 @@ if __name__ == "__main__":  # before anything is imported that may be missing
     environment.check("tf_keras")
 
 import argparse
-import os
 import time
 from collections import defaultdict
 from dataclasses import replace
@@ -21,7 +20,7 @@ from ex03_cifar.graph import build
 from ex03_cifar.network import flops
 from ex03_cifar.recipes import RECIPES, schedule
 from support import console
-from support.arguments import whole_number
+from support.arguments import file_path, whole_number
 from support.tf1 import chrome_trace, fastest, tf
 
 CONVOLUTION = dict(images=256, side=16, channels=256)  # 3x3, as many filters as channels
@@ -131,7 +130,7 @@ def parse(arguments):
                         help="of training, beside float32 (default: the recipe's)")
     parser.add_argument("--seconds", type=whole_number(1, 86400), default=60,
                         help="how long to measure (default: %(default)s)")
-    parser.add_argument("--timeline", metavar="JSON", type=os.path.abspath,
+    parser.add_argument("--timeline", metavar="JSON", type=file_path,
                         help="also trace one training step, for chrome://tracing, and print where "
                              "its time goes (default: none)")
     return parser.parse_args(arguments)

@@ -13,7 +13,7 @@ from ex03_cifar.calibration import calibration_error
 from ex03_cifar.classifier import RELEASE, Classifier
 from ex03_cifar.views import cifar_views
 from support import console
-from support.arguments import whole_number
+from support.arguments import file_path, whole_number
 from support.reports import accuracy, class_table, confusion_matrix
 
 RUNS = os.path.join(console.REPOSITORY, "checkpoints", "runs", "cifar10")
@@ -41,16 +41,16 @@ def parse(arguments):
         prog="python -m ex03_cifar.evaluate", formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         description="Print the accuracy of the released CIFAR-10 network on the test set, class by "
                     "class, with the views that ./predict averages, and draw the confusion matrix.")
-    parser.add_argument("--checkpoint-dir", metavar="DIR", default=RELEASE,
+    parser.add_argument("--checkpoint-dir", metavar="DIR", type=file_path, default=RELEASE,
                         help="The folder of the weights.")
-    parser.add_argument("--data-dir", metavar="DIR", default=dataset.default_folder(),
+    parser.add_argument("--data-dir", metavar="DIR", type=file_path, default=dataset.default_folder(),
                         help="The folder of CIFAR-10's binary version. Where the default folder is "
                              "missing, the data set is downloaded.")
     parser.add_argument("--images", metavar="N", type=whole_number(1, 10000), default=10000,
                         help="Evaluate on the first N test images.")
     parser.add_argument("--exact", action="store_true",
                         help="Compute in float32 even where the processor has bfloat16.")
-    parser.add_argument("--output-dir", metavar="DIR", default=argparse.SUPPRESS,
+    parser.add_argument("--output-dir", metavar="DIR", type=file_path, default=argparse.SUPPRESS,
                         help="Draw ex03_confusion.png in this folder (default: "
                              "checkpoints/runs/cifar10; with --checkpoint-dir, that folder).")
     given = parser.parse_args(arguments)

@@ -71,10 +71,9 @@ def addresses(text):
     """An argparse type: HOST:PORT,HOST:PORT,... -> a list of at least two, as they are."""
     found = text.split(",")
     for address in found:
-        host, _, port = address.rpartition(":")
-        whole_number(1, 65535)(port)
-        if not re.match(r"[\w.-]+\Z", host):
-            raise argparse.ArgumentTypeError("expected HOST:PORT, got %r" % address)
+        port = re.match(r"[\w.-]+:([0-9]+)\Z", address)
+        if not port or not 1 <= int(port.group(1)) <= 65535:
+            raise argparse.ArgumentTypeError("expected HOST:PORT,HOST:PORT,..., got %r" % address)
     if len(set(found)) < max(2, len(found)):
         raise argparse.ArgumentTypeError("expected two or more different addresses, got %r" % text)
     return found

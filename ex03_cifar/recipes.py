@@ -21,7 +21,7 @@ class Recipe:
     widths: tuple = setting((64, 256, 256), (1, 4096), "filters of each block, one number a block",
                             nargs="+")
     convolutions: int = setting(2, (2, 3), "convolutions per block")
-    epochs: int = setting(19, (1, 10000), "passes over the images, later over a selection")
+    epochs: int = setting(19, (1, 10000), "passes over the images, first over all of them")
     batch_size: int = setting(500, (1, 50000), "images per step")
     learning_rate: float = setting(0.13, (1e-9, 1e30), "learning rate of Muon (convolution "
                                    "kernels): the length of a step relative to the kernel's norm")
@@ -80,6 +80,8 @@ def contradictions(recipe):
         yield "scale-jitter", "the smallest factor comes first"
     if recipe.hard_fraction + recipe.random_fraction > 1:
         yield "hard-fraction", "with --random-fraction it selects more than all images"
+    if recipe.validation >= recipe.images:
+        yield "validation", "that leaves none of %d images (--images) to train on" % recipe.images
     if min(schedule(recipe).epoch_sizes) < recipe.batch_size:
         yield "batch-size", ("of %d images (--images) %d are held out (--validation), and an epoch "
                              "sees %d of the rest: that is less than a batch of %d"

@@ -40,11 +40,11 @@ def word(*words):
     return convert
 
 
-def directory(text):
-    """An argparse type: the absolute path of a folder, which need not exist."""
+def file_path(text):
+    """An argparse type: the path of a file or folder, which need not exist."""
     if not text:
-        raise argparse.ArgumentTypeError("expected a folder, got an empty name")
-    return os.path.abspath(text)
+        raise argparse.ArgumentTypeError("expected a path, got an empty text")
+    return text
 
 
 def checkpoint_folders(name):
@@ -68,15 +68,15 @@ def add_training_options(parser, run, data):
         data: the name of the data set.
     """
     option, modes = parser.add_argument, parser.add_mutually_exclusive_group()
-    option("--data-dir", metavar="DIR", type=directory,
+    option("--data-dir", metavar="DIR", type=file_path,
            help="folder of %s (default: in $KERAS_HOME, else in ~/.keras, where Keras downloads it "
                 "if need be)" % data)
-    option("--checkpoint-dir", metavar="DIR", type=directory,
+    option("--checkpoint-dir", metavar="DIR", type=file_path,
            help="folder of the weights and of the training state (default: %s)"
                 % os.path.relpath(run, REPOSITORY))
-    option("--output-dir", metavar="DIR", type=directory,
+    option("--output-dir", metavar="DIR", type=file_path,
            help="folder of the pictures (default: that of the weights)")
-    option("--logdir", metavar="DIR", type=directory, help="folder for TensorBoard (default: none)")
+    option("--logdir", metavar="DIR", type=file_path, help="folder for TensorBoard (default: none)")
     option("--save-every", metavar="SECONDS", type=number(0), default=120,
            help="longest time between two saved training states (default: %(default)s)")
     modes.add_argument("--fresh", action="store_true",
@@ -118,9 +118,10 @@ def check_settings(recipe):
     for field in dataclasses.fields(recipe):
         values, nargs = getattr(recipe, field.name), field.metadata["nargs"]
         values = values if isinstance(values, (tuple, list)) else [values]
-        if nargs == "+" and not values or isinstance(nargs or 1, int) and len(values) != (nargs or 1):
-            raise ValueError("%s: expected %s, got %s" % (option_name(field), "one number or more"
-                             if nargs == "+" else "%d numbers" % (nargs or 1), values))
+        expected = {"*": len(values), "+": max(1, len(values)), None: 1}.get(nargs, nargs)
+        if len(values) != expected:
+            raise ValueError("%s: expected %d value(s), got %s"
+                             % (option_name(field), expected, list(values)))
         for value in values:
             try:
                 field.metadata["type"](str(value))

@@ -38,8 +38,8 @@ def test_epochs_see_all_images_first_and_a_selection_later(name):
 
 @pytest.mark.parametrize("changes, sentence", [
     (dict(widths=(8, 8, 8, 8, 8)), "--widths: 5 blocks are too many"),
-    (dict(widths=()), "--widths: expected one number or more"),
-    (dict(scale_jitter=(1,)), "--scale-jitter: expected 2 numbers"),
+    (dict(widths=()), "--widths: expected 1 value"),
+    (dict(scale_jitter=(1,)), "--scale-jitter: expected 2 value"),
     (dict(epochs=2.5), "--epochs: expected a whole number"),
     (dict(momentum=float("nan")), "--momentum: expected a number from 0 to 1")])
 def test_the_dataclass_checks_itself_whoever_makes_it(changes, sentence):

@@ -19,6 +19,7 @@ if __name__ == "__main__":  # before anything is imported that may be missing
 import numpy as np
 
 from support import console
+from support.arguments import file_path
 from support.tf1 import tf
 
 # Six pictures side by side. The weights are computed from the first two.
@@ -133,7 +134,7 @@ def draw(folder, language, file_names):
 
 def main(arguments=None):
     parser = console.Parser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output-dir", metavar="DIR", default=console.IMAGES,
+    parser.add_argument("--output-dir", metavar="DIR", type=file_path, default=console.IMAGES,
                         help="where to write, replacing what is there (default: images/)")
     folder = console.writable_folder(parser.parse_args(arguments).output_dir)
     draw(folder, "en", {"sliding": "ex01_sliding.gif"})

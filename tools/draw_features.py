@@ -22,6 +22,7 @@ from ex03_cifar import dataset
 from ex03_cifar.classifier import RELEASE, Classifier
 from ex03_cifar.explain import DRAWN_SIDE, grad_cam
 from support import console
+from support.arguments import file_path
 from support.tf1 import tf
 
 IMAGES = 5000  # training images that are searched
@@ -101,9 +102,9 @@ def exciting_parts(classifier, tensor, field, sums, images):
 
 def main():
     parser = console.Parser(description=__doc__.splitlines()[0])
-    parser.add_argument("--checkpoint-dir", metavar="DIR", default=RELEASE,
+    parser.add_argument("--checkpoint-dir", metavar="DIR", type=file_path, default=RELEASE,
                         help="whose weights are drawn (default: checkpoints/cifar10)")
-    parser.add_argument("--output-dir", metavar="DIR", default=console.IMAGES,
+    parser.add_argument("--output-dir", metavar="DIR", type=file_path, default=console.IMAGES,
                         help="where to write, replacing what is there (default: images/)")
     given = parser.parse_args()
     console.writable_folder(given.output_dir)

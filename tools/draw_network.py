@@ -20,6 +20,7 @@ import numpy as np
 
 import ex02_fashion_cnn as ex02
 from support import console
+from support.arguments import file_path
 from support.tf1 import tf
 
 KINDS = {"Conv2D": "Convolution", "MaxPool": "Max-pooling", "Relu": "Normalise, ReLU",
@@ -110,9 +111,9 @@ def way(model, session, image):
 
 def main():
     parser = console.Parser(description=__doc__.splitlines()[0])
-    parser.add_argument("--checkpoint-dir", metavar="DIR", default=ex02.RELEASE,
+    parser.add_argument("--checkpoint-dir", metavar="DIR", type=file_path, default=ex02.RELEASE,
                         help="whose weights are drawn (default: checkpoints/fashion)")
-    parser.add_argument("--output-dir", metavar="DIR", default=console.IMAGES,
+    parser.add_argument("--output-dir", metavar="DIR", type=file_path, default=console.IMAGES,
                         help="where to write, replacing what is there (default: images/)")
     given = parser.parse_args()
     console.writable_folder(given.output_dir)

@@ -18,6 +18,7 @@ from ex03_cifar.calibration import calibration_error  # noqa: E402, after the pa
 from ex03_cifar.classifier import RELEASE, Classifier  # noqa: E402
 from ex03_cifar.views import picture_views, squashed  # noqa: E402
 from support import console  # noqa: E402
+from support.arguments import file_path  # noqa: E402
 from figures.common import write_whole  # noqa: E402
 from support.picture import read_picture  # noqa: E402
 from support.reports import confusion_matrix  # noqa: E402
@@ -95,7 +96,7 @@ def main():
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder")
-    parser.add_argument("--checkpoint-dir", default=RELEASE)
+    parser.add_argument("--checkpoint-dir", metavar="DIR", type=file_path, default=RELEASE)
     parser.add_argument("--wrong", metavar="PNG", type=console.png_path,
                         help="draw the photographs with a wrong answer, the surest answer first")
     given = parser.parse_args()
