@@ -185,6 +185,12 @@ def draw_bars(axes, left, top, width, height, names, probabilities):
                   if probability >= 0.005 else name, va="center_baseline")
 
 
+def decimal(value, form="%.0f", language="en"):
+    """Return a number in words, with a true minus sign, zero as a plain 0."""
+    text = (form % value).replace("-", "−") if abs(value) > 0.005 else "0"
+    return text.replace(".", ",") if language == "fr" else text
+
+
 def translated(language, french):
     """Return a function of a picture's English words; in "fr" it returns those of the dict."""
     return french.__getitem__ if language == "fr" else str
@@ -227,7 +233,8 @@ def draw_curves(history, path, accuracies, stages=(), marked=None):
     if marked and marked[1] < len(history):
         first = history[marked[1]]["loss"]
         left.annotate(marked[0], (marked[1] + 1, first), (0.97, 0.86), va="top", ha="right",
-                      textcoords="axes fraction", arrowprops=dict(arrowstyle="->", color=INK))
+                      textcoords="axes fraction", arrowprops=dict(arrowstyle="->", color=INK),
+                      bbox=dict(facecolor="white", alpha=0.8, edgecolor="none"))
     right.legend(loc="lower right")
     save_figure(figure, path)
 

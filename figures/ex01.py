@@ -4,8 +4,8 @@ import os
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from figures.common import (BLUE, GREY, INK, LARGE, LINE, MEDIUM, ORANGE, SMALL, arrow, canvas, frame,
-                            matplotlib, save_figure, save_gif, save_png, translated)
+from figures.common import (BLUE, GREY, INK, LARGE, LINE, MEDIUM, ORANGE, SMALL, arrow, canvas,
+                            decimal, frame, matplotlib, save_figure, save_gif, save_png, translated)
 
 # Pale enough to read numbers upon (RdBu by ColorBrewer): blue below zero, orange above.
 PALE = "#92c5de", "#d1e5f0", "#f7f7f7", "#fddbc7", "#f4a582"
@@ -38,7 +38,8 @@ def draw_overview(picture, patterns, filters, path):
     draw = ImageDraw.Draw(overview)
     right, below = PANEL[0] + 2 * gap, title + size[1]
     places = (gap, 0), (gap, below), (right, below)
-    for image, name, (left, top) in zip(shown, ("source", "(a) horizontal", "(b) vertical"), places):
+    names = "source", "(a) horizontal", "(b) vertical"  # the same words in French
+    for image, name, (left, top) in zip(shown, names, places):
         draw.text((left, top + title / 2), name, INK, font(26), anchor="lm")
         overview.paste(image, (left, top + title))
     for number, (name, kernel) in enumerate(zip("ab", filters)):
@@ -75,12 +76,6 @@ FRENCH = {
     "O, wider": "O large"}
 
 
-def signed(value, form="%.0f", language="en"):
-    """Return a number in words, with a true minus sign, zero as a plain 0."""
-    text = (form % value).replace("-", "−") if abs(value) > 0.005 else "0"
-    return text.replace(".", ",") if language == "fr" else text
-
-
 def numbers(axes, left, top, values, full_scale=9.0, side=(1, 1), form="%.0f", language="en"):
     """Draw a grid of cells, coloured by their values.
 
@@ -98,7 +93,7 @@ def numbers(axes, left, top, values, full_scale=9.0, side=(1, 1), form="%.0f", l
     for (row, column), value in np.ndenumerate(values):
         if not np.isnan(value):
             axes.text(left + side[0] * (column + 0.5), top + side[1] * (row + 0.5),
-                      signed(value, form, language), ha="center", va="center_baseline",
+                      decimal(value, form, language), ha="center", va="center_baseline",
                       color=INK if value else GREY, fontsize=size)
     frame(axes, left, top, columns * side[0], rows * side[1])
 
@@ -199,7 +194,7 @@ def draw_feature_maps(letters, filters, maps, path, language):
         for letter, top in enumerate((6, 15)):
             values = maps[letter, ..., index]
             numbers(axes, left, top, values)
-            axes.text(left + 3.5, top + 7.7, "%s %s" % (say("largest:"), signed(values.max())),
+            axes.text(left + 3.5, top + 7.7, "%s %s" % (say("largest:"), decimal(values.max())),
                       ha="center", va="center", weight="bold",
                       color=ORANGE if values.max() == 9 else GREY)
     for letter, top in enumerate((6, 15)):
@@ -241,7 +236,8 @@ def draw_decision(letters, names, smallest, layer, scores, probabilities, path, 
     weights, biases = layer
     figure, axes = canvas(30, 24)
     axes.text(0.5, 0.8, say("pooled again"), fontsize=MEDIUM, weight="bold", va="center")
-    axes.text(10.5, 0.8, say("flatten: the first cell of the three maps, then the second, …"), fontsize=MEDIUM, weight="bold", va="center")
+    axes.text(10.5, 0.8, say("flatten: the first cell of the three maps, then the second, …"),
+              fontsize=MEDIUM, weight="bold", va="center")
     for index in range(3):
         numbers(axes, 0.5 + 2.6 * index, 1.6, smallest[0, ..., index])
     arrow(axes, (8.3, 2.6), (10.1, 2.6))
@@ -254,10 +250,10 @@ def draw_decision(letters, names, smallest, layer, scores, probabilities, path, 
         axes.text(10.1, y + 0.5, say(label), ha="right", va="center", color=colour)
         numbers(axes, 10.5, y, weights[np.newaxis, :, place], 0.6, form="%+.1f", **wide)
         axes.text(10.5, y + 1.7, "%s %s = %s" % (
-            " + ".join("%s×(%s)" % (signed(value), signed(weight, "%+.1f", language))
+            " + ".join("%s×(%s)" % (decimal(value), decimal(weight, "%+.1f", language))
                        for value, weight in zip(smallest[0].ravel()[:2], weights[:2, place])),
-            "+ … + (%s)" % signed(biases[place], "%+.1f", language),
-            signed(scores[0, place], "%+.1f", language)), va="center", color=colour)
+            "+ … + (%s)" % decimal(biases[place], "%+.1f", language),
+            decimal(scores[0, place], "%+.1f", language)), va="center", color=colour)
     axes.text(0.5, 12, say("softmax: scores to probabilities"), fontsize=MEDIUM, weight="bold",
               va="center")
     for index, name in enumerate(names):

@@ -4,9 +4,9 @@ import sys
 
 import numpy as np
 
-from figures.common import (BLUE, GREY, LARGE, LINE, MEDIUM, ORANGE, arrow, canvas, draw_bars,
-                            draw_confusion, draw_curves, frame, save_figure, signed_colours,
-                            translated)
+from figures.common import (BLUE, GREY, LARGE, LINE, MEDIUM, ORANGE, arrow, canvas, decimal,
+                            draw_bars, draw_confusion, draw_curves, frame, save_figure,
+                            signed_colours, translated)
 from support.reports import confusion_matrix
 
 COLUMNS = 6  # of the pictures with predictions
@@ -71,8 +71,9 @@ def _draw_prediction(axes, left, top, image, predicted, confidence, name):
                 extent=(left + 0.1, left + 0.1 + side, top + side, top))
     axes.set(xlim=(0, 6), ylim=axes.get_ylim())
     frame(axes, left + 0.1, top, side, side, "#d0d4d8" if right else ORANGE, 1 if right else 3)
-    axes.text(left + 0.1 + side / 2, top + side + 0.08, "%s %.0f %%" % (predicted, 100 * confidence),
-              ha="center", va="center", color=colour, weight="normal" if right else "bold")
+    axes.text(left + 0.1 + side / 2, top + side + 0.08,
+              "%s %.0f %%" % (predicted, 100 * confidence), ha="center", va="center", color=colour,
+              weight="normal" if right else "bold")
     if not right:
         axes.text(left + 0.1 + side / 2, top + side + 0.19, "true: " + name, ha="center",
                   va="center")
@@ -159,8 +160,8 @@ def draw_learning(steps, filters, losses, path, language="en"):
     frame(axes, left, top - 0.1, width, height + 0.2, LINE, 0.8)
     axes.text(left - 0.2, top + height / 2, say("loss"), fontsize=MEDIUM, ha="right", va="center")
     for value in (low, high):
-        axes.text(left - 0.1, top + height * (high - value) / (high - low), "%.1f" % value,
-                  ha="right", va="center", color=GREY)
+        axes.text(left - 0.1, top + height * (high - value) / (high - low),
+                  decimal(value, "%.1f", language), ha="right", va="center", color=GREY)
     axes.text(left + width, 6.3, say("training step"), fontsize=MEDIUM, ha="right", va="center")
     for row, name in enumerate(("one filter", "another", "a third")):
         axes.text(left - 0.2, 0.5 + 1.1 * row, say(name), fontsize=MEDIUM, ha="right", va="center")
@@ -174,8 +175,7 @@ def draw_learning(steps, filters, losses, path, language="en"):
             frame(axes, centre - 0.5, y, 1, 1, LINE, 0.8)
         axes.plot([centre, place, place], [3.3, top - 0.1, top + height + 0.1], color=BLUE,
                   linewidth=1, linestyle=":")
-        if column not in (1, 3):
-            axes.text(place, 6.05, step, ha="center", va="center", color=BLUE)
+        axes.text(place, 6.05, step, ha="center", va="center", color=BLUE)
     axes.set(xlim=(0, 8.3), ylim=(6.5, 0))
     save_figure(figure, path)
 
@@ -188,7 +188,8 @@ def draw_learnt_filters(kinds, before, after, path):
         before, after: lists of float [K,K], as many.
     """
     figure, axes = canvas(len(kinds) + 0.8, 2.4)
-    for row, (label, filters) in enumerate((("before\ntraining", before), ("after\ntraining", after))):
+    for row, (label, filters) in enumerate((("before\ntraining", before),
+                                            ("after\ntraining", after))):
         axes.text(0.1, 0.75 + 1.1 * row, label, fontsize=MEDIUM, weight="bold", va="center")
         for column, values in enumerate(filters):
             left, top = 0.9 + column, 0.3 + 1.1 * row

@@ -1,4 +1,4 @@
-"""The pictures of exercise 3: its training, what excites its filters, why it predicts what it does."""
+"""The pictures of exercise 3: its training, what excites its filters, what speaks for a class."""
 import numpy as np
 
 from figures.common import (GREY, LINE, MEDIUM, ORANGE, canvas, draw_bars, draw_curves, frame,
@@ -10,10 +10,10 @@ FRENCH = {
     "Block %d, convolution %d": "Bloc %d, convolution %d",
     "sees %d×%d pixels of 32×32": "voit %d×%d pixels sur 32×32",
     "sees the whole image": "voit l'image entière",
-    "Each row is one filter; each column, a training image that excites it most: the part it sees.\n"
-    "White lies beyond the border of the image.":
-        "Chaque ligne est un filtre ; chaque colonne, une image d'entraînement qui l'active le plus :\n"
-        "le morceau qu'il en voit. Le blanc est hors de l'image."}
+    "Each row is one filter; each column, a training image that excites it most: the part it "
+    "sees.\nWhite lies beyond the border of the image.":
+        "Chaque ligne est un filtre ; chaque colonne, une image d'entraînement qui l'active le plus "
+        ":\nle morceau qu'il en voit. Le blanc est hors de l'image."}
 
 
 def draw_training(history, path, stages, epoch_ends, all_images):
@@ -58,8 +58,9 @@ def draw_features(layers, path, language="en"):
         left, top = number % PANELS * width + 0.35, number // PANELS * height + 1
         frame(axes, left, top + 0.15, 0.64, 0.64, LINE)
         inner = 0.64 * min(1, seen / SIDE)
+        margin = (0.64 - inner) / 2
         axes.add_patch(matplotlib().patches.Rectangle(
-            (left + (0.64 - inner) / 2, top + 0.15 + (0.64 - inner) / 2), inner, inner, color=ORANGE))
+            (left + margin, top + 0.15 + margin), inner, inner, color=ORANGE))
         axes.text(left + 0.8, top + 0.28, say("Block %d, convolution %d") % (block, convolution),
                   fontsize=MEDIUM, weight="bold", va="center")
         axes.text(left + 0.8, top + 0.65, say("sees the whole image") if seen >= SIDE else
@@ -88,15 +89,15 @@ def draw_explanation(picture, maps, probabilities, names, path):
     """
     panels = len(maps) + 2
     scale = 0.94 / max(picture.width, picture.height / 1.3)
-    title, height = 0.055 * panels, max(0.14 * panels, scale * picture.height)
+    wide, high = scale * picture.width, scale * picture.height
+    title, height = 0.055 * panels, max(0.14 * panels, high)
     figure, axes = canvas(panels, title + height + 0.01 * panels)
     limits = dict(xlim=axes.get_xlim(), ylim=axes.get_ylim())
     gray = picture.convert("L")
     for number, (words, heat) in enumerate([("L'image", None)] + [
             ("Pour « %s »" % names[number], heat) for number, heat in maps]):
         left = number + 0.03
-        box = dict(extent=(left, left + scale * picture.width, title + scale * picture.height, title),
-                   aspect="auto")
+        box = dict(extent=(left, left + wide, title + high, title), aspect="auto")
         axes.text(left, title / 2, words, fontsize=MEDIUM, weight="bold", va="center")
         if heat is None:
             axes.imshow(picture, **box)
@@ -105,7 +106,7 @@ def draw_explanation(picture, maps, probabilities, names, path):
             axes.imshow(heat, cmap="inferno", alpha=0.15 + 0.6 * heat, vmin=0, vmax=1, **box)
     best = np.argsort(-probabilities, kind="stable")[:5]
     axes.text(panels - 0.97, title / 2, "Prédiction", fontsize=MEDIUM, weight="bold", va="center")
-    draw_bars(axes, panels - 0.97, title, 0.94, min(height, 0.2 * panels), [names[number] for number in best],
-              probabilities[best])
+    draw_bars(axes, panels - 0.97, title, 0.94, min(height, 0.2 * panels),
+              [names[number] for number in best], probabilities[best])
     axes.set(**limits)
     save_figure(figure, path)

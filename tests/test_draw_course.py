@@ -7,7 +7,7 @@ from helpers import ROOT
 from PIL import Image
 
 from figures import ex01
-from figures.common import new_figure, save_gif, translated
+from figures.common import decimal, new_figure, save_gif, translated
 from tools import draw_course
 
 NAMES = {"ex01_sliding.gif", "fr_convolution.png", "fr_glissement.gif", "fr_xo_filtres.png",
@@ -121,6 +121,6 @@ def test_two_equal_frames_are_no_problem(tmp_path):
 
 
 def test_french_pictures_have_french_words():
-    assert ex01.signed(-0.25, "%+.2f", "fr") == "−0,25" and ex01.signed(-1e-9) == "0"
+    assert decimal(-0.25, "%+.2f", "fr") == "−0,25" and decimal(-1e-9) == "0"
     say = translated("fr", ex01.FRENCH)
     assert say("window") == "fenêtre" and translated("en", ex01.FRENCH)("window") == "window"

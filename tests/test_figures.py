@@ -55,7 +55,8 @@ def test_a_matplotlibrc_in_the_current_folder_is_not_obeyed(tmp_path):
     for folder, text in (("plain", ""), ("odd", "text.usetex: True\nlines.linewidth: 9\n")):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "matplotlibrc").write_text(text)
-        done = run_command(sys.executable, "-c", code, cwd=str(tmp_path / folder), env={"PYTHONPATH": ROOT})
+        done = run_command(sys.executable, "-c", code, cwd=str(tmp_path / folder),
+                           env={"PYTHONPATH": ROOT})
         assert (done.returncode, done.stderr) == (0, "")
         pictures.append((tmp_path / folder / "a.png").read_bytes())
     assert pictures[0] == pictures[1]
@@ -72,7 +73,8 @@ def storm():  # signals arrive at any moment, in whichever thread the system cho
 
 threading.Thread(target=storm, daemon=True).start()
 threading.Thread(target=time.sleep, args=(9,), daemon=True).start()
-console.run(lambda: [write_whole(sys.argv[1], lambda s: s.write(bytes(9999))) for _ in range(10 ** 6)])
+console.run(lambda: [write_whole(sys.argv[1], lambda stream: stream.write(bytes(9999)))
+                     for _ in range(10 ** 6)])
 """
 
 

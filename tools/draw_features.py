@@ -115,8 +115,8 @@ def main():
              for name, *layer in convolutions(classifier.session.graph)[1:]}  # but the whitening
     layers = [place + tuple(found[place]) for place in DRAWN if place in found]
     sums = largest_sums(classifier, [tensor for _, _, tensor, _ in layers], images)
-    drawn = [(block, number, field[2], exciting_parts(classifier, tensor, field, sums[place], images))
-             for place, (block, number, tensor, field) in enumerate(layers)]
+    drawn = [(block, number, field[2], exciting_parts(classifier, tensor, field, maxima, images))
+             for maxima, (block, number, tensor, field) in zip(sums, layers)]
     for language, name in (("en", "ex03_features.png"), ("fr", "fr_niveaux.png")):
         draw_features(drawn, os.path.join(given.output_dir, name), language)
     image = dataset.load_test()[0][DOUBTFUL]

@@ -76,7 +76,7 @@ def named_filters(kernels):
 
 
 def watch_training(images, labels, recipe):
-    """Train; return steps, the filters float32 [moments,K,K,F] of the first layer, and all losses."""
+    """Train; return steps, the first layer's filters float32 [moments,K,K,F], and all losses."""
     steps = len(images) // recipe.batch_size * recipe.epochs
     model, kernels, losses = ex02.training_graph(recipe, steps), [], []
     # One thread: the same filters on any number of cores.

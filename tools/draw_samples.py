@@ -187,11 +187,14 @@ SAMPLES = {"avion": airplane, "bateau": ship, "camion": truck, "automobile": aut
 
 
 def main():
-    console.Parser(description="Draw the sample pictures %s in images/."
-                   % ", ".join(name + ".jpg" for name in SAMPLES)).parse_args()
-    os.makedirs(FOLDER, exist_ok=True)
+    parser = console.Parser(description="Draw the sample pictures %s."
+                            % ", ".join(name + ".jpg" for name in SAMPLES))
+    parser.add_argument("--output-dir", metavar="DIR", default=FOLDER,
+                        help="where to write, replacing what is there (default: images/)")
+    folder = parser.parse_args().output_dir
+    os.makedirs(folder, exist_ok=True)
     for name, draw in SAMPLES.items():
-        path = os.path.join(FOLDER, name + ".jpg")
+        path = os.path.join(folder, name + ".jpg")
         draw().save(path, quality=90)
         print("Drew %s." % os.path.relpath(path))
 
