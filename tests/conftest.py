@@ -5,22 +5,6 @@ import numpy as np
 import pytest
 from helpers import generated_images, release, write_batch, write_idx
 
-LONG = ("test_train.py", "test_train_kills.py", "test_attacks.py", "test_predict.py",
-        "test_ex02_fashion_cnn.py", "test_cluster.py", "test_hardness.py", "test_ex01_filters.py")  # files, the longest first
-
-
-def pytest_configure(config):
-    """Have pytest-xdist keep our order of the files, where it would put many tests first."""
-    if getattr(config.option, "loadscopereorder", False):
-        config.option.loadscopereorder = False
-
-
-def pytest_collection_modifyitems(items):
-    """Begin with the long files, or one worker would end alone with them."""
-    items.sort(key=lambda item: LONG.index(item.fspath.basename)
-               if item.fspath.basename in LONG else len(LONG))
-
-
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory):
     """A folder in CIFAR-10's binary layout whose first 500 training and test images mean something."""

@@ -117,7 +117,7 @@ def test_at_most_two_states_are_kept_and_none_of_a_finished_run(undisturbed, unr
 
 
 @pytest.mark.parametrize("more", (
-    dict(seed=1), dict(recipe="best"), dict(images=450, epochs=2)), ids=str)
+    dict(seed=1), dict(recipe="best")), ids=str)
 def test_a_finished_run_does_not_block_one_with_other_options(
         small_data, undisturbed, tmp_path, more):
     folder = shutil.copytree(undisturbed[0], str(tmp_path / "copy"))
