@@ -27,7 +27,7 @@ class Classifier:
         Raises:
             checkpoint.CheckpointError: it is missing, damaged or not this network's.
         """
-        self._precision = "float32" if exact else fastest("bfloat16")
+        self.precision = "float32" if exact else fastest("bfloat16")
         checkpoint.load(folder, self._restore, expected=(".meta",),
                         maker=command("python -m ex03_cifar.train", folder, RELEASE))
 
@@ -40,7 +40,7 @@ class Classifier:
             raise ValueError("its graph is not that of this network: %s" % error)
         self.images, self.mean_logits = tensors["images"], tensors["mean_logits"]
         self._probabilities = tensors["probabilities"]
-        self.logits = tensors[self._precision + "_logits"]
+        self.logits = tensors[self.precision + "_logits"]
         self.session = tf.Session(graph=graph)
         saver.restore(self.session, prefix)
 

@@ -122,8 +122,8 @@ def main():
     image = dataset.load_test()[0][DOUBTFUL]
     probabilities = classifier.probabilities(image[np.newaxis], np.ones(1, int))[0]
     picture = Image.fromarray(image).resize((DRAWN_SIDE, DRAWN_SIDE), Image.BICUBIC)
-    maps = [(number, grad_cam(classifier, picture, number))
-            for number in np.argsort(-probabilities)[:2]]
+    shown = np.argsort(-probabilities)[:2]
+    maps = list(zip(shown, grad_cam(classifier, picture, shown)))
     draw_explanation(picture, maps, probabilities, dataset.CLASSES,
                      os.path.join(given.output_dir, "ex03_explain.png"))
     print("Drew ex03_features.png, fr_niveaux.png and ex03_explain.png in %s" % given.output_dir)
