@@ -164,7 +164,7 @@ def _photo(picture):
     picture = picture.copy()
     picture.thumbnail((LONGEST, LONGEST), Image.LANCZOS)
     return dict(photo=data_uri(picture) if small else data_uri(picture, "JPEG", quality=88),
-                pixels="pixels" if small else "",
+                size="small" if small else "",
                 aspect="%.4f" % min(ELONGATED, max(1 / ELONGATED, aspect)))
 
 
