@@ -4,19 +4,23 @@
 
 It needs Chromium (Debian: apt-get install chromium).
 """
-import argparse
 import os
-import pathlib
-import subprocess
 import sys
-import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+if __name__ == "__main__":  # before anything is imported that may be missing
+    from support import environment
+    environment.check()
+
+import pathlib
+import subprocess
+import tempfile
 
 from PIL import Image
 
 from figures.common import save_png
 from support import console
+from support.arguments import file_path
 
 WIDTH, HEIGHT = 830, 700  # pixels of the picture
 SCALE = 0.7  # of the page in it
@@ -28,10 +32,10 @@ SHOWN = """<style>
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output-dir", default=console.IMAGES, help="Folder of the picture.")
-    output = parser.parse_args().output_dir
+    parser = console.Parser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output-dir", metavar="DIR", type=file_path, default=console.IMAGES,
+                        help="Write the picture into this folder (default: images).")
+    output = console.writable_folder(parser.parse_args().output_dir)
     with tempfile.TemporaryDirectory() as folder:
         page, shot = pathlib.Path(folder, "page.html"), os.path.join(folder, "page.png")
         subprocess.check_call([
