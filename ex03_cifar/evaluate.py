@@ -11,6 +11,7 @@ import numpy as np
 from ex03_cifar import dataset
 from ex03_cifar.calibration import calibration_error
 from ex03_cifar.classifier import RELEASE, Classifier
+from ex03_cifar.release import draw_curves
 from ex03_cifar.views import cifar_views
 from support import console
 from support.arguments import file_path, whole_number
@@ -75,7 +76,10 @@ def main(arguments=None):
     print(report(probabilities, single, labels))
     from figures.common import draw_confusion
     draw_confusion(confusion_matrix(labels, probabilities.argmax(axis=1)), dataset.CLASSES, picture)
-    print("\ndrew %s" % picture)
+    print("\nDrew %s" % picture)
+    curves = os.path.join(given.output_dir, "ex03_training.png")
+    if draw_curves(given.checkpoint_dir, curves):
+        print("Drew %s" % curves)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,9 @@ WHITENING_IMAGES = 5000
 def main(arguments=None):
     """Run the command line."""
     recipe, run = options.parse(arguments)
+    if run.release:
+        from ex03_cifar.release import release
+        return release(run.checkpoint_dir)
     if run.cluster or run.processes > 1:
         from ex03_cifar import cluster
         return cluster.run(run, functools.partial(train, recipe, run))

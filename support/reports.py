@@ -51,7 +51,8 @@ def read_notes(path, names):
     try:
         with open(path, encoding="utf-8") as stream:
             notes = json.load(stream)
-        history = [{name: float(line[name]) for name in names} for line in notes["history"]]
-        return {"settings": dict(notes["settings"]), "history": history}
-    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
+        for line in notes["history"]:
+            line.update({name: float(line[name]) for name in names})
+        return {"settings": dict(notes["settings"]), "history": list(notes["history"])}
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
         raise ValueError("it does not have the notes of a training")

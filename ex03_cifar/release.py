@@ -1,0 +1,37 @@
+"""What becomes of a finished training: a release of its weights, and its curves drawn again."""
+import dataclasses
+import os
+
+from ex03_cifar.classifier import RELEASE, Classifier
+from ex03_cifar.recipes import Recipe, schedule
+from support import checkpoint
+from support.console import say
+from support.reports import read_notes
+
+
+def release(folder):
+    """Verify the weights in `folder` and make them the released ones.
+
+    Raises:
+        checkpoint.CheckpointError: they are not whole, or of another network.
+    """
+    Classifier(folder)
+    checkpoint.copy(folder, RELEASE, (".meta", ".json"))
+    say("Released the weights of %s. To draw their pictures: "
+        "python -m ex03_cifar.evaluate --output-dir images" % folder)
+
+
+def draw_curves(folder, path):
+    """Draw the training curves of the weights in `folder`; return whether they have a history."""
+    def read(prefix):
+        notes = prefix + ".json"
+        return read_notes(notes, ("loss", "accuracy")) if os.path.exists(notes) else None
+
+    notes = checkpoint.load(folder, read)
+    if notes:
+        from figures.ex03 import draw_training
+        settings = {name: tuple(value) if isinstance(value, list) else value
+                    for name, value in notes["settings"].items() if name != "data"}
+        plan = schedule(dataclasses.replace(Recipe(), **settings))
+        draw_training(notes["history"], path, plan.stages, plan.epoch_ends, plan.full_epochs)
+    return bool(notes)
