@@ -5,7 +5,6 @@ import os
 import socket
 import stat
 import struct
-import sys
 
 
 def bound(host, port):
@@ -39,7 +38,7 @@ def restrict(port, host):
     Raises:
         OSError: the filter is refused, or nothing listens on the port.
     """
-    if not sys.platform.startswith("linux"):
+    if not os.path.isdir("/proc/self/fd"):
         return False
     address, = struct.unpack("!I", socket.inet_aton(socket.gethostbyname(host)))
     # The address of arrival stands 16 bytes into the IPv4 header. An IPv6 one has the middle of
