@@ -38,7 +38,7 @@ def report(probabilities, single, labels):
 
 def parse(arguments):
     """Return the command line's options as an `argparse.Namespace`."""
-    parser = argparse.ArgumentParser(
+    parser = console.Parser(
         prog="python -m ex03_cifar.evaluate", formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         description="Print the accuracy of the released CIFAR-10 network on the test set, class by "
                     "class, with the views that ./predict averages, and draw the confusion matrix.")

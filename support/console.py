@@ -195,12 +195,6 @@ def command(program, folder, default):
     return "%s --checkpoint-dir %s" % (program, quoted(folder))
 
 
-def picture_folder(folder, default):
-    """Return where pictures of the checkpoint `folder` are drawn: images/ for the default one."""
-    released = os.path.realpath(folder) == os.path.realpath(default)
-    return IMAGES if released else os.path.abspath(folder)
-
-
 def progress(total, unit, initial=0, always=False):
     """Return a tqdm bar on stderr, shown on a terminal only.
 
@@ -219,13 +213,6 @@ def say(text):
     from tqdm import tqdm
     with tqdm.external_write_mode():
         print("\n".join(printable(line) for line in text.split("\n")), flush=True)
-
-
-def png_path(text):
-    """An argparse type: the absolute path of a picture to draw, in a folder that is there."""
-    if not text.lower().endswith(".png"):
-        raise argparse.ArgumentTypeError("%r does not end in .png" % text)
-    return os.path.abspath(text)
 
 
 def writable_folder(path):

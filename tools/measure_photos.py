@@ -4,24 +4,28 @@ FOLDER holds one folder for each class, with CIFAR-10's English names. Printed a
 for the views that ./predict takes and for each photograph squashed to 32x32, how far the
 probabilities can be relied on, and what was taken for what.
 """
-import argparse
-import glob
 import os
 import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+if __name__ == "__main__":  # before anything is imported that may be missing
+    from support import environment
+    environment.check()
+
+import argparse
+import glob
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
-from ex03_cifar.calibration import calibration_error  # noqa: E402, after the path
-from ex03_cifar.classifier import RELEASE, Classifier  # noqa: E402
-from ex03_cifar.views import picture_views, squashed  # noqa: E402
-from support import console  # noqa: E402
-from support.arguments import file_path  # noqa: E402
-from figures.common import write_whole  # noqa: E402
-from support.picture import read_picture  # noqa: E402
-from support.reports import confusion_matrix  # noqa: E402
+from ex03_cifar.calibration import calibration_error
+from ex03_cifar.classifier import RELEASE, Classifier
+from ex03_cifar.views import picture_views, squashed
+from figures.common import write_whole
+from support import console
+from support.arguments import file_path
+from support.picture import read_picture
+from support.reports import confusion_matrix
 
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 TILE, LINE, COLUMNS = 120, 12, 8  # pixels, pixels, tiles: of the sheet of mistakes
@@ -92,12 +96,19 @@ def sheet(pictures, captions):
     return whole
 
 
+def png_path(text):
+    """An argparse type: the absolute path of a picture to draw, in a folder that is there."""
+    if not text.lower().endswith(".png"):
+        raise argparse.ArgumentTypeError("%r does not end in .png" % text)
+    return os.path.abspath(text)
+
+
 def main():
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = console.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("folder")
     parser.add_argument("--checkpoint-dir", metavar="DIR", type=file_path, default=RELEASE)
-    parser.add_argument("--wrong", metavar="PNG", type=console.png_path,
+    parser.add_argument("--wrong", metavar="PNG", type=png_path,
                         help="draw the photographs with a wrong answer, the surest answer first")
     given = parser.parse_args()
     paths, labels = find_photos(given.folder)
