@@ -24,7 +24,7 @@ class DatasetError(UserError):
 
 
 def default_folder():
-    """Return where the binary batches are looked for: `cifar-10-batches-bin` in the Keras home."""
+    """Return the default folder of the binary version: in $KERAS_HOME, or else in ~/.keras."""
     home = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
     return os.path.join(home, "datasets", "cifar-10-batches-bin")
 
@@ -33,9 +33,9 @@ def load_train(folder=None, count=50000):
     """Return the first `count` training images uint8 [N,32,32,3] and their labels int32 [N].
 
     Args:
-        count: how many; files that hold none of them are not read.
-        folder: the folder of the binary version; by default the Keras home's, and where that is
-            missing the data set is downloaded by `keras.datasets.cifar10.load_data()`.
+        count: files that hold none of these images are not read.
+        folder: of the binary version; by default `default_folder()`. Where that does not exist,
+            `keras.datasets.cifar10.load_data()` downloads the data set.
     Raises:
         DatasetError: a file is missing or damaged, or the download failed.
     """
@@ -49,10 +49,10 @@ def load_test(folder=None):
 
 
 def hold_out(images, labels, count):
-    """Split `count` images off: ((images, labels), (held-out images, held-out labels)).
+    """Hold `count` images out: return ((images, labels), (held-out images, held-out labels)).
 
-    They are drawn at random, the same ones each time, so that runs with different seeds compare.
-    The last thousand of CIFAR-10 turned out two points easier than the test images.
+    They are drawn at random, but always the same, so that runs with different seeds can be
+    compared. (The last thousand of CIFAR-10 are two points easier than the test images.)
     """
     held_out = np.zeros(len(images), bool)
     held_out[np.random.RandomState(0).permutation(len(images))[:count]] = True
@@ -60,15 +60,10 @@ def hold_out(images, labels, count):
 
 
 def read_batch(path, count=IMAGES_A_FILE):
-    """Read one file of the binary version.
+    """Return the `count` images uint8 [count,32,32,3] and labels int32 [count] in a file.
 
-    Args:
-        path: the file.
-        count: how many images it must hold.
-    Returns:
-        images uint8 [count,32,32,3], labels int32 [count].
     Raises:
-        DatasetError: the file is missing, unreadable, of the wrong size or holds a label above 9.
+        DatasetError: the file is missing, unreadable, of the wrong size or has a label above 9.
     """
     try:
         with open_regular(path) as stream:
@@ -76,7 +71,7 @@ def read_batch(path, count=IMAGES_A_FILE):
     except OSError as error:
         raise DatasetError("CIFAR-10 batch %s cannot be read: %s." % (path, reason(error)))
     if records.size != count * RECORD_BYTES:
-        raise DatasetError("CIFAR-10 batch %s has %d bytes, not the %d of %d images: "
+        raise DatasetError("CIFAR-10 batch %s has %d bytes, not %d as %d images have: "
                            "replace the file." % (path, records.size, count * RECORD_BYTES, count))
     records = records.reshape(count, RECORD_BYTES)
     labels = records[:, 0].astype(np.int32)
@@ -88,7 +83,7 @@ def read_batch(path, count=IMAGES_A_FILE):
 
 
 def _load(folder, files, keras_split):
-    """Read `files` from `folder`; where the default folder is not there, download instead."""
+    """Return the images and labels in `files`; without the default folder, download them."""
     folder = folder or default_folder()
     if folder == default_folder() and not os.path.isdir(folder):
         return _download(keras_split)
@@ -101,9 +96,11 @@ def _download(keras_split):
     """Return the training (0) or test (1) split as `keras.datasets` downloads and caches it."""
     from support.tf1 import tf
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # where Keras may talk while it downloads
+        with contextlib.redirect_stdout(sys.stderr):  # Keras reports its progress
             images, labels = tf.keras.datasets.cifar10.load_data()[keras_split]
-    except Exception as error:  # Keras lets the errors of urllib, tarfile and pickle through
+    except UserError:
+        raise
+    except Exception as error:  # Keras raises those of urllib, tarfile, pickle, or a bare one
         raise DatasetError(
             "CIFAR-10 is not in %s and cannot be downloaded (%s): unpack cifar-10-binary.tar.gz "
             "from https://www.cs.toronto.edu/~kriz/cifar.html in %s."

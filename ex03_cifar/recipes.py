@@ -26,10 +26,10 @@ class Recipe:
     learning_rate: float = setting(0.13, (1e-9, 1e30), "learning rate of Muon (convolution "
                                    "kernels): the length of a step relative to the kernel's norm")
     momentum: float = setting(0.7, (0, 1), "momentum of Muon")
-    bias_learning_rate: float = setting(0.053, (1e-9, 1e30), "learning rate of SGD for the biases of"
-                                        " batch normalisation; its loss is summed over the batch")
-    head_learning_rate: float = setting(0.0012, (1e-9, 1e30), "the same for the fully connected "
-                                        "layer")
+    bias_learning_rate: float = setting(0.053, (1e-9, 1e30), "learning rate of SGD for the biases "
+                                        "of batch normalisation, on sums over the batch")
+    head_learning_rate: float = setting(0.0012, (1e-9, 1e30), "learning rate of SGD for the fully "
+                                        "connected layer, on sums over the batch")
     sgd_momentum: float = setting(0.85, (0, 1), "momentum of SGD (Nesterov)")
     weight_decay: float = setting(2e-6, (0, 1), "weight decay of SGD, per image and step")
     label_smoothing: float = setting(0.2, (0, 0.99), "label smoothing")  # arXiv 1512.00567

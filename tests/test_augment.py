@@ -1,4 +1,4 @@
-"""Augmentation moves, mirrors and covers pixels as its docstrings say, and changes nothing else."""
+"""Augmentation does what its docstrings say, and changes nothing else."""
 import numpy as np
 import pytest
 
@@ -7,10 +7,10 @@ from ex03_cifar import augment
 IMAGES = np.random.RandomState(0).randint(0, 256, (200, 32, 32, 3)).astype(np.uint8)
 
 
-def test_a_shift_is_a_crop_of_the_image_mirrored_at_its_border():
-    moved = augment.shift(IMAGES, np.random.RandomState(1), largest=2)
+def test_a_shift_is_a_crop_of_the_image_with_reflect_padding():
+    shifted = augment.shift(IMAGES, np.random.RandomState(1), largest=2)
     offsets = set()
-    for image, result in zip(IMAGES, moved):
+    for image, result in zip(IMAGES, shifted):
         padded = np.pad(image, ((2, 2), (2, 2), (0, 0)), "reflect")
         fits = [(row, column) for row in range(5) for column in range(5)
                 if np.array_equal(padded[row:row + 32, column:column + 32], result)]
@@ -19,13 +19,13 @@ def test_a_shift_is_a_crop_of_the_image_mirrored_at_its_border():
     assert len(offsets) == 25  # every offset occurs
 
 
-def test_the_chosen_images_are_mirrored_left_and_right():
+def test_the_chosen_images_are_flipped_horizontally():
     chosen = np.random.RandomState(2).rand(len(IMAGES)) < 0.5
-    for image, seen, turned in zip(IMAGES, augment.flip(IMAGES, chosen), chosen):
-        assert np.array_equal(seen, image[:, ::-1] if turned else image)
+    for image, seen, flipped in zip(IMAGES, augment.flip(IMAGES, chosen), chosen):
+        assert np.array_equal(seen, image[:, ::-1] if flipped else image)
 
 
-def test_cutout_covers_one_square_inside_the_image():
+def test_cutout_fills_one_square_inside_the_image():
     result = augment.cutout(np.zeros_like(IMAGES), np.random.RandomState(3), size=8)
     covered = (result == np.array([125, 123, 114])).all(axis=-1)
     assert (covered.sum(axis=(1, 2)) == 64).all()
@@ -43,7 +43,7 @@ def test_the_same_generator_state_gives_the_same_images():
         assert not np.array_equal(first, function(IMAGES, np.random.RandomState(5)))
 
 
-def test_a_shrunk_pixel_is_the_mean_of_what_it_covers():
+def test_a_resized_pixel_is_the_mean_of_its_area():
     halved = IMAGES.reshape(-1, 16, 2, 16, 2, 3).mean(axis=(2, 4))
     assert np.abs(augment.resize_down(IMAGES, 16) - halved).max() <= 0.5
     fifths = IMAGES.repeat(5, axis=1).repeat(5, axis=2)  # eight of them are a twentieth of 32
@@ -51,7 +51,7 @@ def test_a_shrunk_pixel_is_the_mean_of_what_it_covers():
     assert np.abs(augment.resize_down(IMAGES, 20) - means).max() <= 0.5001
 
 
-def test_small_parts_are_squares_of_the_image_of_several_sizes():
+def test_random_resized_crops_are_squares_of_several_sizes():
     rng = np.random.RandomState(6)
     sizes = set()
     for _ in range(40):
@@ -64,7 +64,7 @@ def test_small_parts_are_squares_of_the_image_of_several_sizes():
     assert sizes == set(range(20, 27))
 
 
-def test_rescaled_images_show_the_object_at_its_new_size():
+def test_scale_jitter_shows_the_object_at_its_new_size():
     images = np.zeros((40, 32, 32, 3), np.uint8)
     images[:, 12:20, 12:20] = 255
     for factor in (0.5, 1, 1.5):
@@ -76,7 +76,7 @@ def test_rescaled_images_show_the_object_at_its_new_size():
         augment.scale_jitter(images, np.random.RandomState(0), 1, (1, 1), stretch=1), images)
 
 
-def test_stretched_images_keep_the_objects_area():
+def test_scale_jitter_stretches_the_object_and_keeps_its_area():
     images = np.zeros((200, 32, 32, 3), np.uint8)
     images[:, 12:20, 12:20] = 255
     shown = augment.scale_jitter(images, np.random.RandomState(0), 1, (1, 1)).astype(float)[..., 0] / 255
@@ -86,16 +86,16 @@ def test_stretched_images_keep_the_objects_area():
 
 
 @pytest.mark.parametrize("change", [
-    lambda images, rng, share: augment.scale_jitter(images, rng, share, (0.6, 1.4)),
-    lambda images, rng, share: augment.colour_jitter(images, rng, share, 0.3)])
-def test_this_share_of_the_images_is_changed(change):
+    lambda images, rng, prob: augment.scale_jitter(images, rng, prob, (0.6, 1.4)),
+    lambda images, rng, prob: augment.colour_jitter(images, rng, prob, 0.3)])
+def test_an_image_is_changed_with_this_probability(change):
     images = np.random.RandomState(1).randint(0, 256, (400, 32, 32, 3)).astype(np.uint8)
-    for share in (0, 0.3, 1):
-        changed = (change(images, np.random.RandomState(0), share) != images).any(axis=(1, 2, 3))
-        assert changed.mean() == pytest.approx(share, abs=0.07)
+    for prob in (0, 0.3, 1):
+        changed = (change(images, np.random.RandomState(0), prob) != images).any(axis=(1, 2, 3))
+        assert changed.mean() == pytest.approx(prob, abs=0.07)
 
 
-def test_recoloured_greys_are_grey_and_change_by_no_more_than_the_strength():
+def test_colour_jitter_keeps_greys_grey_and_within_its_strength():
     greys = np.full((300, 8, 8, 3), 100, np.uint8)
     shown = augment.colour_jitter(greys, np.random.RandomState(0), 1, 0.3)
     assert (shown == shown[..., :1]).all()

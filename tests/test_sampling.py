@@ -1,4 +1,4 @@
-"""Which images an epoch sees, against what the losses say."""
+"""Which images an epoch sees, given the losses."""
 from dataclasses import replace
 
 import numpy as np
@@ -14,12 +14,12 @@ RECIPE = Recipe(images=1100, validation=100, epochs=6, batch_size=100, seed=3,
 
 @pytest.fixture
 def samples():
-    """What a run of 1,000 images remembers of them, at its beginning."""
+    """The `Samples` of a run of 1,000 images, at its beginning."""
     return sampling.new_samples(1000)
 
 
 def epochs(samples, recipe, losses):
-    """Return (the indices seen, whether each image is mirrored) of each epoch, at such losses."""
+    """Return (the indices seen, whether each image is flipped) of each epoch, at such losses."""
     seen = []
     for epoch in range(recipe.epochs):
         sampling.begin_epoch(samples, recipe, epoch)
@@ -29,7 +29,7 @@ def epochs(samples, recipe, losses):
     return seen
 
 
-def test_later_epochs_see_the_hardest_images_and_some_of_the_others(samples):
+def test_later_epochs_see_the_hard_examples_and_some_of_the_others(samples):
     losses = np.random.RandomState(0).rand(1000)
     hardest = set(np.argsort(losses)[500:])
     seen = epochs(samples, RECIPE, losses)
@@ -42,13 +42,13 @@ def test_later_epochs_see_the_hardest_images_and_some_of_the_others(samples):
     assert not np.array_equal(seen[3][0], seen[4][0])
 
 
-def test_an_image_is_mirrored_every_other_time_that_it_is_seen(samples):
+def test_an_image_is_flipped_every_other_time_that_it_is_seen(samples):
     last, count = {}, 0
-    for order, mirrored in epochs(samples, RECIPE, np.random.RandomState(0).rand(1000)):
-        assert 0.4 < mirrored[order].mean() < 0.6
+    for order, flipped in epochs(samples, RECIPE, np.random.RandomState(0).rand(1000)):
+        assert 0.4 < flipped[order].mean() < 0.6
         for image in order:
-            assert last.get(image) != mirrored[image]
-            last[image] = mirrored[image]
+            assert last.get(image) != flipped[image]
+            last[image] = flipped[image]
             count += 1
     assert count == 3 * 1000 + 3 * 600
 
