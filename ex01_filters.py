@@ -29,7 +29,7 @@ from support.tf1 import tf
 SOURCE = os.path.join(console.IMAGES, "source.jpg")
 
 # Sobel's filters (Sobel and Feldman, 1968): the difference of the two sides of a pixel, smoothed
-# along the edge. From row to row it answers to horizontal patterns, from column to column to
+# along the edge. From row to row it responds to horizontal patterns, from column to column to
 # vertical ones. conv2d does not flip a filter as the mathematical convolution does; for these
 # two a flip only changes the sign, and the sign is dropped.
 HORIZONTAL_FILTER = np.array([[-1, -2, -1],
@@ -50,16 +50,16 @@ STRIP_PIXELS = 1 << 20  # a picture is filtered in strips of about this many pix
 
 
 def build_graph(kernel, signed=False):
-    """One conv2d.
+    """Build the graph of one conv2d.
 
     Args:
         kernel: float32 [side, side, 1, filters], the side odd.
-        signed: cut what is below zero, instead of dropping the sign.
+        signed: clip negative responses to zero, instead of taking their absolute value.
     Returns:
         graph: tf.Graph.
         pixels: uint8 placeholder [N, rows + side - 1, columns + side - 1, 1], N channels with a
             border.
-        responses: uint8 [N, rows, columns, filters], cut at 255.
+        responses: uint8 [N, rows, columns, filters], clipped to 255.
     """
     graph = tf.Graph()
     with graph.as_default():
@@ -75,7 +75,7 @@ def apply_filters(channels, filters, signed=False):
     """Filter a picture, strip by strip: the memory that conv2d needs does not grow with it.
 
     Args:
-        channels: uint8 [N, rows, columns]; each is filtered for itself.
+        channels: uint8 [N, rows, columns]; each is filtered separately.
         filters: a list of filters, float32 [side, side] each.
         signed: as for build_graph().
     Returns:
@@ -97,7 +97,7 @@ def apply_filters(channels, filters, signed=False):
 
 
 def read_source(path, outputs):
-    """Return the picture, a Pillow image in RGB, once `outputs` can be written and spare it."""
+    """Return the picture, a Pillow image in RGB; refuse to replace it by one of `outputs`."""
     if os.path.realpath(path) in map(os.path.realpath, outputs):
         raise console.UsageError("%s would be replaced by its own result; choose another "
                                  "--output-dir." % path)
@@ -146,10 +146,10 @@ def kernel_type(text):
                                          % (text, ", ".join(sorted(NAMED_KERNELS))))
     side = int(round(len(numbers) ** 0.5))
     if side ** 2 != len(numbers) or side % 2 == 0:
-        raise argparse.ArgumentTypeError("%d numbers make no square of odd side (1, 9, 25, ...)"
+        raise argparse.ArgumentTypeError("%d numbers do not form a square of odd side (1, 9, 25...)"
                                          % len(numbers))
     if not np.abs(numbers).max() < 1e6:  # so that sums are finite
-        raise argparse.ArgumentTypeError("%r has numbers beyond a million" % text)
+        raise argparse.ArgumentTypeError("%r has a number that is not below a million" % text)
     return numbers.reshape(side, side)
 
 

@@ -17,7 +17,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from support.console import UserError, reason
+from support.console import UserError, printable, reason
 
 WIDTH = 8.3  # inches
 SMALL, MEDIUM, LARGE = 9, 11, 13  # points
@@ -92,7 +92,7 @@ def save_png(picture, path):
     fast, and no larger on filtered pictures, where little but a run ever repeats.
     """
     write_whole(path, lambda stream: picture.save(stream, format="PNG", compress_type=zlib.Z_RLE))
-    print("Wrote %s" % path)
+    print("Wrote %s" % printable(path))
 
 
 # ---- matplotlib ----

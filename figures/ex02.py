@@ -7,6 +7,7 @@ import numpy as np
 from figures.common import (BLUE, GREY, LARGE, LINE, MEDIUM, ORANGE, arrow, canvas, decimal,
                             draw_bars, draw_confusion, draw_curves, frame, save_figure,
                             signed_colours, translated)
+from support.console import printable
 from support.reports import confusion_matrix
 
 COLUMNS = 6  # of the pictures with predictions
@@ -33,7 +34,7 @@ def draw_all(folder, history, images, labels, probabilities, names):
     draw_confusion(counts, names, os.path.join(folder, "ex02_confusion.png"))
     draw_predictions(images, labels, probabilities, names,
                      os.path.join(folder, "ex02_predictions.png"))
-    print("Drew %s" % os.path.join(folder, "ex02_*.png"), file=sys.stderr)
+    print("Drew %s" % printable(os.path.join(folder, "ex02_*.png")), file=sys.stderr)
 
 
 def draw_predictions(images, labels, probabilities, names, path):

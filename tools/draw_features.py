@@ -126,7 +126,8 @@ def main():
     maps = list(zip(shown, grad_cam(classifier, picture, shown)))
     draw_explanation(picture, maps, probabilities, dataset.CLASSES,
                      os.path.join(given.output_dir, "ex03_explain.png"))
-    print("Drew ex03_features.png, fr_niveaux.png and ex03_explain.png in %s" % given.output_dir)
+    console.say("Drew ex03_features.png, fr_niveaux.png and ex03_explain.png in %s"
+                % given.output_dir)
 
 
 if __name__ == "__main__":

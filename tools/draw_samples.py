@@ -196,7 +196,7 @@ def main():
     for name, draw in SAMPLES.items():
         path = os.path.join(folder, name + ".jpg")
         draw().save(path, quality=90)
-        print("Drew %s." % os.path.relpath(path))
+        console.say("Drew %s" % path)
 
 
 if __name__ == "__main__":
