@@ -67,7 +67,8 @@ def write_page(name, picture, walk, probabilities, classes, path):
         tab_rules=",\n".join(".tabs > input:nth-of-type(%d):checked ~ .panels > :nth-child(%d)" % (
             number, number) for number in range(1, 1 + max(len(STAGES), len(classes)))),
         features=len(walk.features), scores=len(classes), divisor=french(1 / walk.scale, 0),
-        precision=walk.precision, signed=", ".join(SIGNED), heat=", ".join(HEAT),
+        precision="nombres de %s bits (%s)" % (re.sub(r"\D", "", walk.precision), walk.precision),
+        signed=", ".join(SIGNED), heat=", ".join(HEAT),
         numbers=_numbers(walk, probabilities, classes))
     write_whole(path, lambda stream: stream.write(content.encode("utf-8")))
 
