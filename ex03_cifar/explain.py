@@ -44,45 +44,45 @@ Walk = namedtuple("Walk", "views layers mean deviation kernel features cells hea
 
 def walk(classifier, picture, views):
     """Return the `Walk` of a Pillow image in RGB whose `views.Views` are `views`."""
-    scope = classifier.logits.op.inputs[0].op.name.split("/")[0] + "/"
-    graph = classifier.session.graph
-    operations = [operation for operation in graph.get_operations()
-                  if operation.name.startswith(scope)]
-    layers = _layers(operations)
-    dense, = [operation for operation in operations if operation.type == "MatMul"]
+    tensors, graph = layers(classifier), classifier.session.graph
+    dense = next(tensor.op for tensor in classifier.logits.op.inputs[0].op.inputs
+                 if tensor.op.type == "MatMul")
     temperature = graph.get_tensor_by_name("probabilities:0").op.inputs[0].op.inputs[1]
     outputs, kernels, head, features, temperature, logits = classifier.session.run(
-        [[[stage.maps for stage in layer] for layer in layers],
-         [layer[0].maps.op.inputs[1] for layer in layers], dense.inputs[1], dense.inputs[0],
+        [[[stage.maps for stage in layer] for layer in tensors],
+         [layer[0].maps.op.inputs[1] for layer in tensors], dense.inputs[1], dense.inputs[0],
          temperature, classifier.logits], {classifier.images: views.first})
     used = views.first
     sure = classifier.average(logits, [len(logits)]).max() >= TTA_THRESHOLD
     if len(views.further) and not sure:
         used = np.concatenate([used, views.further])
         logits = np.concatenate([logits, classifier.view_logits(views.further)])
-    layers = [_strongest(stages, maps, kernel.shape)
-              for stages, maps, kernel in zip(layers, outputs, kernels)]
+    shown = [_strongest(stages, maps, kernel.shape)
+             for stages, maps, kernel in zip(tensors, outputs, kernels)]
     last = outputs[-1][-1][0].astype(np.float32)
     cells = last.reshape(-1, last.shape[-1]).argmax(axis=0)
     heat = grad_cam(classifier, picture.reduce(max(1, min(picture.size) // HEAT_SIDE)),
                     range(logits.shape[1]))
-    return Walk(used, layers, MEAN, DEVIATION, kernels[0][..., layers[0].channels], features[0],
+    return Walk(used, shown, MEAN, DEVIATION, kernels[0][..., shown[0].channels], features[0],
                 np.stack(np.unravel_index(cells, last.shape[:2]), axis=1), head, LOGIT_SCALE,
                 logits, float(temperature), heat, TTA_THRESHOLD, classifier.precision)
 
 
-def _layers(operations):
+def layers(classifier):
     """Return for each convolution the list of its `Stage`s, `maps` being tensors [N,H,W,C]."""
-    layers, field = [], Field(1, 1, 0)
-    for operation in operations:
+    scope = classifier.logits.op.inputs[0].op.name.split("/")[0] + "/"
+    found, field = [], Field(1, 1, 0)
+    for operation in classifier.session.graph.get_operations():
+        if not operation.name.startswith(scope):
+            continue
         kind = next((kind for start, kind in KINDS if operation.type.startswith(start)), None)
         if kind == "convolution":
-            layers.append([])
+            found.append([])
         # A convolution with a gradient of its own ends in an IdentityN too.
-        if kind and not (kind == "activation" and layers[-1][-1].kind == "convolution"):
+        if kind and not (kind == "activation" and found[-1][-1].kind == "convolution"):
             field = _field(operation, kind, field)
-            layers[-1].append(Stage(kind, field, operation.outputs[0]))
-    return layers
+            found[-1].append(Stage(kind, field, operation.outputs[0]))
+    return found
 
 
 def _field(operation, kind, field):

@@ -11,6 +11,7 @@ sys.path[:0] = [ROOT, os.path.join(ROOT, "tools")]
 import draw_features  # noqa: E402
 import draw_network  # noqa: E402
 import ex02_fashion_cnn as ex02  # noqa: E402
+from ex03_cifar import explain  # noqa: E402
 from ex03_cifar.classifier import Classifier  # noqa: E402
 from figures.ex02 import tiles  # noqa: E402
 from support.tf1 import tf  # noqa: E402
@@ -67,22 +68,22 @@ def test_the_way_is_computed_layer_by_layer(fashion):
 
 def test_a_unit_sees_the_part_that_is_drawn_and_nothing_else():
     classifier = Classifier(exact=True)
-    layers = draw_features.convolutions(classifier.session.graph)
+    layers = explain.layers(classifier)
     assert len(layers) == 1 + 9
     rng = np.random.RandomState(1)
     image = rng.randint(0, 256, (32, 32, 3)).astype(np.uint8)
-    for _, tensor, (first, step, size) in layers[:5]:
-        top, left = first + step * 5, first + step * 6
+    for _, (size, step, start), tensor in [stage for layer in layers[:5] for stage in layer]:
+        top, left = start + step * 2, start + step * 3
         inside = np.zeros((32, 32), bool)
         inside[max(0, top):top + size, max(0, left):left + size] = True
         noise = rng.randint(0, 256, image.shape).astype(np.uint8)
         pictures = np.stack([image, np.where(inside[..., None], image, noise),
                              np.where(inside[..., None], noise, image)])
-        seen = classifier.session.run(tensor, {classifier.images: pictures})[:, 5, 6]
+        seen = classifier.session.run(tensor, {classifier.images: pictures})[:, 2, 3]
         np.testing.assert_allclose(seen[0], seen[1], atol=1e-4)
         assert np.abs(seen[0] - seen[2]).max() > 0.01
         np.testing.assert_array_equal(
-            draw_features.part(image, (5, 6), (first, step, size))[-1, -1],
+            draw_features.part(image, (2, 3), (size, step, start))[-1, -1],
             image[top + size - 1, left + size - 1])
 
 

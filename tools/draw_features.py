@@ -20,7 +20,7 @@ from PIL import Image
 
 from ex03_cifar import dataset
 from ex03_cifar.classifier import RELEASE, Classifier
-from ex03_cifar.explain import DRAWN_SIDE, grad_cam
+from ex03_cifar.explain import DRAWN_SIDE, grad_cam, layers
 from support import console
 from support.arguments import file_path
 from support.tf1 import tf
@@ -30,28 +30,6 @@ BATCH = 250
 DOUBTFUL = 544  # number of a test image: a boat on a trailer
 UNITS, PARTS = 3, 4  # rows and columns for each convolution
 DRAWN = (1, 1), (1, 3), (2, 1), (2, 3), (3, 1), (3, 3)  # block and convolution
-
-
-def convolutions(graph):
-    """Return (name, tensor, field) of each convolution of the network for inference, in order.
-
-    field: (first, step, size) in pixels: the unit at index i sees the `size` pixels from
-    first + step * i on, along either axis.
-    """
-    found, first, step, size = [], 0, 1, 1
-    for operation in graph.get_operations():
-        if not operation.name.startswith("network/") or operation.type not in ("Conv2D", "MaxPool"):
-            continue
-        pooling = operation.type == "MaxPool"
-        width = 2 if pooling else int(operation.inputs[1].shape[0])
-        if operation.get_attr("padding") == b"SAME":
-            first -= step * (width // 2)
-        size += step * (width - 1)
-        if pooling:
-            step *= 2
-        else:
-            found.append((operation.name, operation.outputs[0], (first, step, size)))
-    return found
 
 
 def largest_sums(classifier, tensors, images):
@@ -81,11 +59,11 @@ def choose_units(sums):
 
 def part(image, place, field):
     """Return what a unit sees of an image: uint8 [S,S,3], white where that is beyond the border."""
-    first, step, size = field
+    size, step, start = field
     if size >= len(image):
         return image
     padded = np.pad(image, ((size, size), (size, size), (0, 0)), "constant", constant_values=255)
-    top, left = [size + first + step * int(index) for index in place]
+    top, left = [size + start + step * int(index) for index in place]
     return padded[top:top + size, left:left + size]
 
 
@@ -111,12 +89,13 @@ def main():
     from figures.ex03 import draw_explanation, draw_features
     classifier = Classifier(given.checkpoint_dir, exact=True)
     images = dataset.load_train(count=IMAGES)[0]
-    found = {tuple(map(int, re.findall(r"block(\d+)/conv(\d+)", name)[0])): layer
-             for name, *layer in convolutions(classifier.session.graph)[1:]}  # but the whitening
-    layers = [place + tuple(found[place]) for place in DRAWN if place in found]
-    sums = largest_sums(classifier, [tensor for _, _, tensor, _ in layers], images)
-    drawn = [(block, number, field[2], exciting_parts(classifier, tensor, field, maxima, images))
-             for maxima, (block, number, tensor, field) in zip(sums, layers)]
+    sums = [layer[0] for layer in layers(classifier)[1:]]  # but the whitening
+    found = {tuple(map(int, re.findall(r"block(\d+)/conv(\d+)", stage.maps.name)[0])): stage
+             for stage in sums}
+    chosen = [place + (found[place].maps, found[place].field) for place in DRAWN if place in found]
+    largest = largest_sums(classifier, [tensor for _, _, tensor, _ in chosen], images)
+    drawn = [(block, number, field.size, exciting_parts(classifier, tensor, field, maxima, images))
+             for maxima, (block, number, tensor, field) in zip(largest, chosen)]
     for language, name in (("en", "ex03_features.png"), ("fr", "fr_niveaux.png")):
         draw_features(drawn, os.path.join(given.output_dir, name), language)
     image = dataset.load_test()[0][DOUBTFUL]
