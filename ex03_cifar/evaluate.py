@@ -10,14 +10,14 @@ import numpy as np
 
 from ex03_cifar import dataset
 from ex03_cifar.calibration import calibration_error
-from ex03_cifar.classifier import RELEASE, Classifier
+from ex03_cifar.classifier import Classifier
 from ex03_cifar.release import draw_curves
 from ex03_cifar.views import cifar_views
 from support import console
-from support.arguments import file_path, whole_number
+from support.arguments import checkpoint_folders, choose_folders, file_path, whole_number
 from support.reports import accuracy, class_table, confusion_matrix
 
-RUNS = os.path.join(console.REPOSITORY, "checkpoints", "runs", "cifar10")
+RELEASE, RUN = checkpoint_folders("cifar10")
 
 
 def report(probabilities, single, labels):
@@ -39,25 +39,25 @@ def report(probabilities, single, labels):
 def parse(arguments):
     """Return the command line's options as an `argparse.Namespace`."""
     parser = console.Parser(
-        prog="python -m ex03_cifar.evaluate", formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        prog="python -m ex03_cifar.evaluate",
         description="Print the accuracy of the released CIFAR-10 network on the test set, class by "
                     "class, with the views that ./predict averages, and draw the confusion matrix.")
     parser.add_argument("--checkpoint-dir", metavar="DIR", type=file_path, default=RELEASE,
-                        help="The folder of the weights.")
-    parser.add_argument("--data-dir", metavar="DIR", type=file_path, default=dataset.default_folder(),
-                        help="The folder of CIFAR-10's binary version. Where the default folder is "
-                             "missing, the data set is downloaded.")
+                        help="Read the weights in this folder (default: %(default)s).")
+    parser.add_argument("--data-dir", metavar="DIR", type=file_path,
+                        default=dataset.default_folder(),
+                        help="Read CIFAR-10's binary version in this folder (default: %(default)s; "
+                             "where that is missing, the data set is downloaded).")
     parser.add_argument("--images", metavar="N", type=whole_number(1, 10000), default=10000,
-                        help="Evaluate on the first N test images.")
+                        help="Evaluate on the first N test images (default: all 10,000).")
     parser.add_argument("--exact", action="store_true",
                         help="Compute in float32 even where the processor has bfloat16.")
-    parser.add_argument("--output-dir", metavar="DIR", type=file_path, default=argparse.SUPPRESS,
-                        help="Draw ex03_confusion.png in this folder (default: "
-                             "checkpoints/runs/cifar10; with --checkpoint-dir, that folder).")
+    parser.add_argument("--output-dir", metavar="DIR", type=file_path,
+                        help="Draw ex03_confusion.png, and ex03_training.png where the weights "
+                             "have a history, in this folder (default: checkpoints/runs/cifar10; "
+                             "with --checkpoint-dir, that folder).")
     given = parser.parse_args(arguments)
-    released = os.path.realpath(given.checkpoint_dir) == os.path.realpath(RELEASE)
-    if "output_dir" not in given:
-        given.output_dir = RUNS if released else given.checkpoint_dir
+    choose_folders(given, RELEASE, RELEASE, RUN)
     return given
 
 

@@ -1,9 +1,10 @@
 """Measure ./predict on photographs sorted into folders: python tools/measure_photos.py FOLDER
 
-FOLDER holds one folder for each class, with CIFAR-10's English names. Printed are the accuracies,
-for the views that ./predict takes and for each photograph squashed to 32x32, how far the
-probabilities can be relied on, and what was taken for what.
+FOLDER holds a folder for each class, with CIFAR-10's English names. Printed are the accuracies
+(as ./predict predicts, and of each photograph squashed to 32x32), the calibration error of the
+probabilities, and the confusion matrix.
 """
+import glob
 import os
 import sys
 
@@ -12,16 +13,12 @@ if __name__ == "__main__":  # before anything is imported that may be missing
     from support import environment
     environment.check()
 
-import argparse
-import glob
-
 import numpy as np
 from PIL import Image, ImageDraw
 
 from ex03_cifar.calibration import calibration_error
 from ex03_cifar.classifier import RELEASE, Classifier
 from ex03_cifar.views import picture_views, squashed
-from figures.common import write_whole
 from support import console
 from support.arguments import file_path
 from support.picture import read_picture
@@ -38,19 +35,17 @@ def find_photos(folder):
     return [path for path, _ in found], np.array([label for _, label in found], int)
 
 
-def mean_by_class(right, labels):
-    """Return (mean over the classes of the share that is right, its standard error).
-
-    The standard error is that of drawing other photographs of the same classes.
+def mean_by_class(correct, labels):
+    """Return (the mean of the classes' accuracies, its standard error for a sample of photographs).
 
     Args:
-        right: bool [N].
+        correct: bool [N].
         labels: int [N]; classes without a photograph are left out.
     """
-    classes = [right[labels == label] for label in np.unique(labels)]
-    shares = [part.mean() for part in classes]
-    variances = [share * (1 - share) / len(part) for share, part in zip(shares, classes)]
-    return float(np.mean(shares)), float(np.sqrt(np.sum(variances)) / len(classes))
+    classes = [correct[labels == label] for label in np.unique(labels)]
+    rates = [part.mean() for part in classes]
+    variances = [rate * (1 - rate) / len(part) for rate, part in zip(rates, classes)]
+    return float(np.mean(rates)), float(np.sqrt(np.sum(variances)) / len(classes))
 
 
 def report(by_views, by_squashing, labels):
@@ -60,20 +55,20 @@ def report(by_views, by_squashing, labels):
         by_views, by_squashing: float [N,10], probabilities.
         labels: int [N].
     """
-    right = [probabilities.argmax(axis=1) == labels for probabilities in (by_views, by_squashing)]
+    correct = [probabilities.argmax(axis=1) == labels for probabilities in (by_views, by_squashing)]
     line = "%-12s %6d  %6.1f %%  %6.1f %%"
     lines = ["%-12s %6s  %8s  %8s" % ("class", "photos", "predict", "squashed")]
     lines += [line % ((NAMES[label], np.sum(labels == label))
-                      + tuple(100 * answers[labels == label].mean() for answers in right))
+                      + tuple(100 * part[labels == label].mean() for part in correct))
               for label in np.unique(labels)]
-    means, errors = zip(*[mean_by_class(answers, labels) for answers in right])
+    means, errors = zip(*[mean_by_class(part, labels) for part in correct])
     lines.append(line % (("mean", len(labels)) + tuple(100 * mean for mean in means)))
     lines.append("%-19s  %6.1f %%  %6.1f %%" % (("one std. error",)
                                                + tuple(100 * error for error in errors)))
-    lines.append(line % (("of all", len(labels)) + tuple(100 * answers.mean() for answers in right)))
+    lines.append(line % (("of all", len(labels)) + tuple(100 * part.mean() for part in correct)))
     lines.append("\nexpected calibration error %.2f %% (15 bins; mean confidence %.1f %%)" % (
         100 * calibration_error(by_views, labels), 100 * by_views.max(axis=1).mean()))
-    lines.append("\na row a true class, a column an answer of predict:\n")
+    lines.append("\na row per true class, a column per predicted class:\n")
     lines.append(" " * 11 + "".join("%6s" % name[:5] for name in NAMES))
     lines += ["%-11s" % name + "".join("%6s" % (count or ".") for count in counts)
               for name, counts in zip(NAMES, confusion_matrix(labels, by_views.argmax(axis=1)))]
@@ -91,25 +86,19 @@ def sheet(pictures, captions):
         small = picture.copy()
         small.thumbnail((TILE, TILE), Image.BICUBIC)
         whole.paste(small, (left + (TILE - small.width) // 2, top + (TILE - small.height) // 2))
-        for number, text in enumerate(caption):
-            pen.text((left + 2, top + TILE + number * LINE), text, fill="black")
+        pen.text((left + 2, top + TILE), caption, fill="black")
     return whole
-
-
-def png_path(text):
-    """An argparse type: the absolute path of a picture to draw, in a folder that is there."""
-    if not text.lower().endswith(".png"):
-        raise argparse.ArgumentTypeError("%r does not end in .png" % text)
-    return os.path.abspath(text)
 
 
 def main():
     """Run the command line."""
     parser = console.Parser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder")
-    parser.add_argument("--checkpoint-dir", metavar="DIR", type=file_path, default=RELEASE)
-    parser.add_argument("--wrong", metavar="PNG", type=png_path,
-                        help="draw the photographs with a wrong answer, the surest answer first")
+    parser.add_argument("folder", metavar="FOLDER", help="Read the photographs below this folder.")
+    parser.add_argument("--checkpoint-dir", metavar="DIR", type=file_path, default=RELEASE,
+                        help="Read the weights in this folder (default: %(default)s).")
+    parser.add_argument("--output-dir", metavar="DIR", type=file_path,
+                        help="Draw the misclassified photographs in mistakes.png in this folder, "
+                             "the most confident prediction first.")
     given = parser.parse_args()
     paths, labels = find_photos(given.folder)
     if not paths:
@@ -121,15 +110,15 @@ def main():
     by_squashing = classifier.probabilities(np.stack([squashed(picture) for picture in pictures]),
                                             np.ones(len(pictures), int))
     print(report(by_views, by_squashing, labels))
-    if given.wrong:
-        answers, sure = by_views.argmax(axis=1), by_views.max(axis=1)
-        wrong = sorted(np.flatnonzero(answers != labels), key=lambda place: -sure[place])
-        captions = [("%s %.0f %%" % (NAMES[answers[place]], 100 * sure[place]),
-                     "is %s %.0f %%" % (NAMES[labels[place]], 100 * by_views[place, labels[place]]))
-                    for place in wrong]
-        drawn = sheet([pictures[place] for place in wrong], captions)
-        write_whole(given.wrong, lambda stream: drawn.save(stream, "PNG"))
-        print("\ndrew %d mistakes in %s" % (len(wrong), given.wrong))
+    if given.output_dir:
+        predicted, confidence = by_views.argmax(axis=1), by_views.max(axis=1)
+        wrong = sorted(np.flatnonzero(predicted != labels), key=lambda place: -confidence[place])
+        captions = ["%s %.0f %%\nis %s %.0f %%" % (
+            NAMES[predicted[place]], 100 * confidence[place],
+            NAMES[labels[place]], 100 * by_views[place, labels[place]]) for place in wrong]
+        from figures.common import save_png
+        save_png(sheet([pictures[place] for place in wrong], captions),
+                 os.path.join(console.writable_folder(given.output_dir), "mistakes.png"))
 
 
 if __name__ == "__main__":
