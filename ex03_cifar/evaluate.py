@@ -3,7 +3,6 @@ if __name__ == "__main__":  # before anything is imported that may be missing
     from support import environment
     environment.check("matplotlib")
 
-import argparse
 import os
 
 import numpy as np
