@@ -1,7 +1,7 @@
-"""How fast this machine trains and answers: python -m ex03_cifar.benchmark
+"""Measure training and inference on this machine: python -m ex03_cifar.benchmark
 
-Images a second mean little on another machine. One large convolution, timed in the same run, is
-what TensorFlow reaches at best there: the share of it tells what a recipe leaves unused.
+Images per second mean little on another machine. One large convolution, timed in the same run, is
+the best that TensorFlow reaches there: the percentage of it shows what a recipe leaves unused.
 """
 if __name__ == "__main__":  # before anything is imported that may be missing
     from support import environment
@@ -21,10 +21,10 @@ from ex03_cifar.network import flops
 from ex03_cifar.recipes import RECIPES, schedule
 from support import console
 from support.arguments import file_path, whole_number
-from support.tf1 import chrome_trace, fastest, tf
+from support.tf1 import fastest, tf
 
 CONVOLUTION = dict(images=256, side=16, channels=256)  # 3x3, as many filters as channels
-TRAINING = 3  # times the FLOPs of an answer: the answer, its images' and its kernels' gradients
+TRAINING = 3  # times the FLOPs of inference: forward, gradients of the images and of the kernels
 
 
 def convolution(precision, images, side, channels):
@@ -40,10 +40,10 @@ def convolution(precision, images, side, channels):
 
 
 def network(recipe):
-    """Return functions that train one step of a recipe and that answer for IMAGES_A_RUN images.
+    """Return (train, infer): functions that train one step, and that compute IMAGES_A_RUN logits.
 
-    The images are noise, which costs what pictures cost, and whole; augmentation is part of the
-    step.
+    The images are noise, which takes as long as pictures, and of full size; augmentation is part
+    of the step.
     """
     rng = np.random.RandomState(0)
     size = recipe.batch_size
@@ -60,9 +60,9 @@ def network(recipe):
         session.run([model.train, model.losses, model.loss, model.correct],
                     {model.images: batch, model.labels: labels[:size]}, **traced)
 
-    def answer():
+    def infer():
         session.run(model.logits, {model.images: images[:IMAGES_A_RUN]})
-    return train, answer
+    return train, infer
 
 
 def run_flops(recipe):
@@ -73,43 +73,51 @@ def run_flops(recipe):
     return TRAINING * seen * image
 
 
-def measure(tasks, seconds):
-    """Time the functions in `tasks` in turns; return the median seconds of each, a list.
+def measure(functions, seconds):
+    """Time several functions in turns; return the median seconds of each, a list.
 
-    In turns, because a machine that others use is not the same from one minute to the next.
+    In turns, because the speed of a shared machine changes from one minute to the next.
     """
-    for task in tasks:
-        task()
-        task()  # the second run still allocates
-    taken = [[] for _ in tasks]
+    for function in functions:
+        function()
+        function()  # the second call still allocates memory
+    taken = [[] for _ in functions]
     end = time.monotonic() + seconds
     with console.progress(seconds, "s") as bar:
         while time.monotonic() < end or len(taken[0]) < 3:
-            for task, times in zip(tasks, taken):
+            for function, times in zip(functions, taken):
                 began = time.monotonic()
-                task()
+                function()
                 times.append(time.monotonic() - began)
             bar.update(int(min(seconds, seconds - end + time.monotonic())) - bar.n)
     return [float(np.median(times)) for times in taken]
 
 
 def timeline(train, stream):
-    """Trace one training step; write it for chrome://tracing, return ms by kind of operation."""
+    """Trace one training step and write it for chrome://tracing.
+
+    Args:
+        train: as `network` returns it.
+        stream: a text file.
+    Returns:
+        (type of operation, milliseconds over all threads) of each, a list, longest first.
+    """
+    from tensorflow.python.client.timeline import Timeline  # there is no public name for it
     metadata = tf.RunMetadata()
     train(options=tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE), run_metadata=metadata)
-    stream.write(chrome_trace(metadata.step_stats))
+    stream.write(Timeline(metadata.step_stats).generate_chrome_trace_format())
     kinds = defaultdict(float)
     for device in metadata.step_stats.dev_stats:
         for node in device.node_stats:
             label = node.timeline_label  # "name = Kind(inputs)"
             kind = label.split(" = ")[1].split("(")[0] if " = " in label else node.node_name
-            kind = kind.replace("_MklNative", "").replace("_Mkl", "")  # oneDNN's, by their usual names
+            kind = kind.replace("_MklNative", "").replace("_Mkl", "")  # oneDNN's version of it
             kinds[kind] += node.op_end_rel_micros / 1e3
     return sorted(kinds.items(), key=lambda item: -item[1])
 
 
-def shares(kinds, least=0.01):
-    """Return the lines of the table of `timeline`, kinds below `least` of the whole summed up."""
+def table(kinds, least=0.01):
+    """Return the lines that show the result of `timeline`; types below `least` of all are summed."""
     total = sum(spent for _, spent in kinds)
     shown = [(kind, spent) for kind, spent in kinds if spent >= least * total]
     rest = total - sum(spent for _, spent in shown)
@@ -121,18 +129,18 @@ def parse(arguments):
     """Return the command line's options as an `argparse.Namespace`."""
     parser = argparse.ArgumentParser(
         prog="python -m ex03_cifar.benchmark",
-        description="Images and GFLOP a second in training and in answering, and their share of "
-                    "what one large convolution reaches on this machine, in float32 and in the "
-                    "precision of training.")
+        description="Measure training and inference: images per second, GFLOP per second, and the "
+                    "percentage of what one large convolution reaches on this machine.")
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="fast",
-                        help="the network (default: %(default)s)")
+                        help="recipe of the network (default: %(default)s)")
     parser.add_argument("--precision", choices=("float32", "bfloat16"),
-                        help="of training, beside float32 (default: the recipe's)")
+                        help="precision of training that is measured besides float32 (default: the "
+                             "faster one on this processor)")
     parser.add_argument("--seconds", type=whole_number(1, 86400), default=60,
-                        help="how long to measure (default: %(default)s)")
+                        help="duration of the measurement (default: %(default)s)")
     parser.add_argument("--timeline", metavar="JSON", type=file_path,
-                        help="also trace one training step, for chrome://tracing, and print where "
-                             "its time goes (default: none)")
+                        help="trace one training step into this file, for chrome://tracing, and "
+                             "print where its time goes (default: no trace)")
     return parser.parse_args(arguments)
 
 
@@ -140,9 +148,9 @@ def main(arguments=None):
     """Run the command line."""
     given = parse(arguments)
     try:
-        trace = open(given.timeline, "w") if given.timeline else None
+        trace = open(given.timeline, "w", encoding="utf-8") if given.timeline else None
     except OSError as error:  # before a minute of measuring, not after
-        raise console.UserError("%s cannot be written: %s."
+        raise console.UserError("--timeline %s cannot be written: %s."
                                 % (given.timeline, console.reason(error)))
     recipe = RECIPES[given.recipe]
     chosen = given.precision or fastest(recipe.precision)
@@ -153,27 +161,27 @@ def main(arguments=None):
                       + [networks[0][1]], given.seconds)
     image = flops(recipe.widths, recipe.convolutions) / 1e9
     best = {name: cost / spent for name, (_, cost), spent in zip(names, alone, seconds)}
-    print("The %s network: %.0f MFLOP an image in answering, %.0f in training."
+    print("The %s network: %.0f MFLOP per image in inference, %.0f in training."
           % (given.recipe, 1e3 * image, 1e3 * TRAINING * image))
     print("Its training: %d epochs, %.2f PFLOP." % (recipe.epochs, run_flops(recipe) / 1e15))
     print("The convolution: 3x3, %(channels)d -> %(channels)d channels, %(images)d images of "
           "%(side)dx%(side)d pixels.\n" % CONVOLUTION)
     line = "%-40s %8s %8s %8s"
-    print(line % ("", "images/s", "GFLOP/s", "share"))
+    print(line % ("", "images/s", "GFLOP/s", "percent"))
     for name in names:
         print(line % ("the convolution alone, %s" % name, "", "%.0f" % best[name], "100 %"))
     rows = [("training", name, recipe.batch_size, TRAINING * image) for name in names]
-    rows += [("answering", "float32", IMAGES_A_RUN, image)]
+    rows += [("inference", "float32", IMAGES_A_RUN, image)]
     for (name, kind, count, cost), spent in zip(rows, seconds[len(names):]):
         reached = count * cost / spent
-        print(line % ("%s, %s, in batches of %d" % (name, kind, count), "%.0f" % (count / spent),
+        print(line % ("%s, %s, batches of %d" % (name, kind, count), "%.0f" % (count / spent),
                       "%.0f" % reached, "%.0f %%" % (100 * reached / best[kind])))
     if trace:
         with trace:
             kinds = timeline(networks[names.index(chosen)][0], trace)
-        print("\nwhere the time of a training step in %s goes, over all threads:" % chosen)
-        print("\n".join(shares(kinds)))
-        print("\nwrote %s" % given.timeline)
+        print("\nWhere the time of a training step in %s goes, summed over all threads:" % chosen)
+        print("\n".join(table(kinds)))
+        print("\nWrote %s." % given.timeline)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,12 @@
 Task 0 is the client. It alone has the options, the data, the state and the weights; its graph
 splits each batch over the servers of all tasks (`shards`). The other tasks, the workers, run a
 server and compute what they are asked for. Besides, a connection between task 0 and each worker
-stays open: an empty line back and forth each second, and a line that says why a task ends.
+stays open: an empty line back and forth each second, at the end a line of task 0 that says why.
 """
 import contextlib
 import functools
 import json
 import os
-import select
 import socket
 import subprocess
 import sys
@@ -18,10 +17,9 @@ import time
 from concurrent import futures
 
 from ex03_cifar.graph import build
-from ex03_cifar.shards import sharded_network
 from support import console
 from support.console import REPOSITORY, Interrupted, UsageError, UserError, reason, say
-from support.ports import bound, free_addresses, restrict
+from support.ports import bound, free_addresses, restrict, split
 from support.run_state import cores
 from support.tf1 import tf
 
@@ -48,7 +46,7 @@ def run(options, train):
 
 
 def quiet_libraries():
-    """Turn off the diagnostics of TensorFlow and gRPC, and its waiting for a server that is lost."""
+    """Turn off the log output of TensorFlow and gRPC, and their waiting for a server that is lost."""
     os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", GRPC_VERBOSITY="NONE", GRPC_FAIL_FAST="true")
 
 
@@ -64,8 +62,9 @@ def lead(addresses, timeout, threads, children, train):
                              daemon=True).start()
         train(functools.partial(cluster_session, server.target, len(addresses), lost))
     except BaseException as error:
-        ending = ([130, "Ctrl-C."] if isinstance(error, KeyboardInterrupt)
-                  else [getattr(error, "code", 1), reason(error) + "."])
+        ending = [getattr(error, "code", 1), reason(error) + "."]
+        if isinstance(error, KeyboardInterrupt):
+            ending = [Interrupted.code, "Ctrl-C."]
         raise
     finally:
         server = None  # TensorFlow 1.15 fails where this is left to the end of the interpreter
@@ -106,12 +105,10 @@ def check(worker, stream):
     """Ask a worker for a sign of life. Raises UserError where it is lost."""
     try:
         stream.sendall(b"\n")
-        message = read_line(stream)
+        read_line(stream)
     except OSError as error:
-        message = reason(error)
-    if message:
         raise UserError("%s has ended: %s. The same command, of every task, resumes from the last "
-                        "saved state." % (worker, message))
+                        "saved state." % (worker, reason(error)))
 
 
 def watch(worker, stream, lost):
@@ -127,12 +124,16 @@ def watch(worker, stream, lost):
 @contextlib.contextmanager
 def cluster_session(target, tasks, lost, recipe, steps, first_kernel):
     """As `graph.training_session`, each batch split over the devices of so many tasks."""
+    from ex03_cifar.shards import sharded_network  # here: to define it takes TensorFlow
     with tf.Graph().as_default() as graph, tf.device(DEVICE % 0):
         model = build(recipe, steps, first_kernel,
                       sharded_network([DEVICE % task for task in range(tasks)]))
     session = watched_session(lost)(target, graph=graph)
-    yield session, model
-    session.close()  # not where a task is lost: it might wait for it for ever
+    try:
+        yield session, model
+    finally:
+        if not lost:  # else it might wait for the lost task for ever
+            session.close()
 
 
 def watched_session(lost):
@@ -169,22 +170,19 @@ def work(addresses, task, timeout, threads=0):
         UserError: task 0 did not come, is lost or has failed.
         Interrupted: task 0 was interrupted.
     """
-    stream, server, message = welcome(addresses, task, timeout), None, ""
+    stream, server = welcome(addresses, task, timeout), None
     try:
         server = serve(addresses, task, threads)
         say("Task %d computes for %s." % (task, title(addresses, 0)))
         stream.settimeout(timeout + LOST)  # task 0 may still wait for other workers
+        message = read_line(stream)
         while not message:
-            message = read_line(stream)
-            stream.sendall(b"\n")
             stream.settimeout(LOST)
+            stream.sendall(b"\n")
+            message = read_line(stream)
         code, sentence = json.loads(message)
     except OSError as error:
         code, sentence = 1, reason(error) + "."
-    except KeyboardInterrupt:
-        with contextlib.suppress(OSError):
-            stream.sendall(b"Ctrl-C\n")
-        raise
     finally:
         server = None  # as in `lead`
     if code:
@@ -198,13 +196,13 @@ def welcome(addresses, task, timeout):
         tf.VERSION  # as in `meet`
         say("Task %d waits for %s, %g s at most." % (task, title(addresses, 0), timeout))
         listener.listen(16)
+        listener.settimeout(0.5)
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            if select.select([listener], [], [], 0.5)[0]:
-                with contextlib.suppress(OSError):  # a port scan, say
-                    stream = listener.accept()[0]
-                    if greet(stream, addresses, task):
-                        return stream
+            with contextlib.suppress(OSError):  # nobody yet, or a port scan
+                stream = listener.accept()[0]
+                if greet(stream, addresses, task):
+                    return stream
     raise UserError("%s did not connect within %g s: start it, or give a longer "
                     "--cluster-timeout." % (title(addresses, 0), timeout))
 
@@ -276,12 +274,6 @@ def serve(addresses, task, threads=0):
 def title(addresses, task):
     """Return what a task is called in a sentence."""
     return "task %d (%s)" % (task, addresses[task])
-
-
-def split(address):
-    """HOST:PORT -> (host, port)."""
-    host, _, port = address.rpartition(":")
-    return host, int(port)
 
 
 # ---- All processes on one machine ----

@@ -6,9 +6,11 @@ otherwise grow old (after Jiang et al. 2019, selective backpropagation, arXiv 19
 airbench96_faster asks a second, smaller network instead).
 """
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from ex03_cifar.augment import training_batch
 from ex03_cifar.recipes import schedule
 
 # What a run remembers of its images; saved with the training state.
@@ -59,3 +61,31 @@ def select(losses, rng, size, random_images):
     hardest, others = np.split(np.argsort(-losses, kind="mergesort"), [size - random_images])
     drawn, left_out = np.split(rng.permutation(others), [random_images])
     return np.concatenate([rng.permutation(np.concatenate([hardest, drawn])), left_out])
+
+
+def batches(images, samples, recipe, start):
+    """Yield (epoch, indices int32 [N], batch uint8 [N,S,S,3]) of each step, from step `start` on.
+
+    While a step is trained the next batch is made, except across the end of an epoch: the next
+    epoch's images are selected by the losses. Random numbers depend on the seed and the step
+    alone, so that a resumed run needs no memory of the batches before.
+    """
+    size, ends = recipe.batch_size, schedule(recipe).epoch_ends
+    with ThreadPoolExecutor(1) as pool:
+        for epoch in range(int(np.searchsorted(ends, start, side="right")), len(ends)):
+            first = ends[epoch - 1] if epoch else 0
+            if start <= first:
+                begin_epoch(samples, recipe, epoch)
+
+            def make(step):
+                indices = samples.order[(step - first) * size:(step - first + 1) * size].copy()
+                rng = np.random.RandomState([recipe.seed, epoch, step])
+                return indices, training_batch(images[indices], samples.flipped[indices], recipe,
+                                               step / ends[-1], rng)
+
+            coming = pool.submit(make, max(start, first))
+            for step in range(max(start, first), ends[epoch]):
+                indices, batch = coming.result()
+                if step + 1 < ends[epoch]:
+                    coming = pool.submit(make, step + 1)
+                yield epoch, indices, batch

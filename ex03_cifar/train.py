@@ -13,14 +13,12 @@ import json
 import os
 import time
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from ex03_cifar import dataset, options, sampling
-from ex03_cifar.augment import training_batch
 from ex03_cifar.calibration import fit_temperature
-from ex03_cifar.classifier import RELEASE, inference_graph, mean_by_picture, run_in_parts
+from ex03_cifar.classifier import inference_graph, mean_by_picture, run_in_parts
 from ex03_cifar.graph import training_session
 from ex03_cifar.network import whitening_kernel
 from ex03_cifar.recipes import schedule
@@ -57,17 +55,18 @@ def train(recipe, run, open_session=training_session):
         UserError: the data, the state or the weights cannot be read or written.
     """
     state = RunState(run.checkpoint_dir)
-    pictures = console.writable_folder(run.output_dir or run.checkpoint_dir)
+    pictures = console.writable_folder(run.output_dir)
     images, labels = dataset.load_train(run.data_dir, recipe.images)
     settings = dict(dataclasses.asdict(recipe), data=zlib.crc32(labels, zlib.crc32(images)))
     training_set, held_out = dataset.hold_out(images, labels, recipe.validation)
     kernel = whitening_kernel(training_set[0][:WHITENING_IMAGES])
     plan = schedule(recipe)
-    with open_session(recipe, plan.epoch_ends[-1], kernel) as (session, model):
+    with open_session(recipe, plan.epoch_ends[-1], kernel) as (session, model), \
+            StopRequest() as stop:
         if run.fresh:
             state.clear()
         saved = begin(session, model, state, settings, len(training_set[0]))
-        fit(session, model, recipe, run, state, settings, saved, training_set, held_out)
+        fit(session, model, recipe, run, state, settings, saved, training_set, held_out, stop)
         write_weights(session, model, recipe, run.checkpoint_dir, held_out,
                       {"settings": settings, "history": saved.notes["history"]})
         state.clear()
@@ -76,7 +75,7 @@ def train(recipe, run, open_session=training_session):
     draw_training(saved.notes["history"], path, plan.stages, plan.epoch_ends, plan.full_epochs)
     say("Saved the weights in %s, drew %s.\nTo try them: %s" % (
         run.checkpoint_dir, path,
-        console.command("./predict", run.checkpoint_dir, RELEASE) + " images/avion.jpg"))
+        console.command("./predict", run.checkpoint_dir, options.RELEASE) + " images/avion.jpg"))
 
 
 def begin(session, model, state, settings, count):
@@ -90,10 +89,10 @@ def begin(session, model, state, settings, count):
     return Saved(0, {"history": [], "sums": [0, 0, 0]}, sampling.new_samples(count)._asdict())
 
 
-def fit(session, model, recipe, run, state, settings, saved, training_set, held_out):
+def fit(session, model, recipe, run, state, settings, saved, training_set, held_out, stop):
     """Train from the step of `saved` to the end; `saved` is updated and is what a state holds.
 
-    Each set is (images uint8 [N,32,32,3], labels int32 [N]).
+    Each set is (images uint8 [N,32,32,3], labels int32 [N]); `stop` is a `StopRequest`.
     """
     (images, labels), ends, start = training_set, schedule(recipe).epoch_ends, saved.step
     say("Training on %d images, %d held out, %d steps; at the end the weights in %s are replaced."
@@ -102,9 +101,9 @@ def fit(session, model, recipe, run, state, settings, saved, training_set, held_
     writer = open_summaries(run.logdir, session.graph)
     bar = console.progress(ends[-1] * recipe.batch_size, "image", start * recipe.batch_size,
                            always=True)
-    with bar, StopRequest() as stop:
+    with bar:
         began = kept = time.monotonic()
-        for epoch, indices, batch in batches(images, samples, recipe, start):
+        for epoch, indices, batch in sampling.batches(images, samples, recipe, start):
             train_step(session, model, saved, samples, indices, batch, labels[indices])
             show_progress(bar, saved.notes["sums"], epoch, len(batch))
             if saved.step == ends[epoch]:
@@ -121,34 +120,6 @@ def fit(session, model, recipe, run, state, settings, saved, training_set, held_
                 raise Interrupted("Interrupted after step %d, saved in %s: the same command, "
                                   "without --fresh, resumes from there."
                                   % (saved.step, state.folder))
-
-
-def batches(images, samples, recipe, start):
-    """Yield (epoch, indices int32 [N], batch uint8 [N,S,S,3]) of each step, from step `start` on.
-
-    While a step is trained the next batch is made, except across the end of an epoch: the next
-    epoch's images are selected by the losses. Random numbers depend on the seed and the step
-    alone, so that a resumed run needs no memory of the batches before.
-    """
-    size, ends = recipe.batch_size, schedule(recipe).epoch_ends
-    with ThreadPoolExecutor(1) as pool:
-        for epoch in range(int(np.searchsorted(ends, start, side="right")), len(ends)):
-            first = ends[epoch - 1] if epoch else 0
-            if start <= first:
-                sampling.begin_epoch(samples, recipe, epoch)
-
-            def make(step):
-                indices = samples.order[(step - first) * size:(step - first + 1) * size].copy()
-                rng = np.random.RandomState([recipe.seed, epoch, step])
-                return indices, training_batch(images[indices], samples.flipped[indices], recipe,
-                                               step / ends[-1], rng)
-
-            coming = pool.submit(make, max(start, first))
-            for step in range(max(start, first), ends[epoch]):
-                indices, batch = coming.result()
-                if step + 1 < ends[epoch]:
-                    coming = pool.submit(make, step + 1)
-                yield epoch, indices, batch
 
 
 def train_step(session, model, saved, samples, indices, batch, labels):

@@ -7,6 +7,12 @@ import stat
 import struct
 
 
+def split(address):
+    """HOST:PORT -> (host, port)."""
+    host, _, port = address.rpartition(":")
+    return host, int(port)
+
+
 def bound(host, port):
     """Return a socket that is bound to this address alone. Raises: OSError."""
     stream = socket.socket(socket.AF_INET)

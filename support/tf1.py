@@ -13,7 +13,6 @@ import tempfile
 import threading
 import types
 import warnings
-import zlib
 
 from support.console import UserError, reason
 from support.tf1_small import small_tensorflow
@@ -123,25 +122,6 @@ def _import():
     tensorflow.enable_v2_tensorshape()
     tensorflow.enable_resource_variables()  # 1.15 would otherwise read variables without a lock
     return tensorflow
-
-
-def chrome_trace(step_stats):
-    """Return the JSON for chrome://tracing of the step that a `tf.RunMetadata` has traced."""
-    from tensorflow.python.client.timeline import Timeline  # nothing public gives it
-    return Timeline(step_stats).generate_chrome_trace_format()
-
-
-def all_reduce(tensor, processes, name):
-    """Return the sum of a float32 tensor over the processes of a `tf.train.Server` cluster.
-
-    Args:
-        tensor: of the same shape everywhere, on a device of its own process.
-        processes: how many there are; each must run this operation.
-        name: the operation's, by which the processes know which tensors belong together.
-    """
-    from tensorflow.python.ops import collective_ops  # 1.15 has nothing public for it
-    return collective_ops.all_reduce(tensor, processes, 1, zlib.crc32(name.encode()) >> 1,
-                                     "Add", "Id", (0,), "ring")
 
 
 @contextlib.contextmanager

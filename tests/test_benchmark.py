@@ -53,20 +53,20 @@ def test_figures_agree_with_one_another(small_recipe, capsys, tmp_path):
     arguments = ["--seconds", "3", "--precision", "bfloat16", "--timeline", str(path)]
     benchmark.main(arguments)
     text = capsys.readouterr().out
-    mflop = float(re.search(r"(\d+) MFLOP an image in answering", text).group(1))
+    mflop = float(re.search(r"(\d+) MFLOP per image in inference", text).group(1))
     best = {precision: float(figure) for precision, figure in re.findall(
         r"^the convolution alone, (\w+) +(\d+) +100 %$", text, re.MULTILINE)}
     assert best["float32"] > 1
     for name, precision, times in (("training", "float32", 3), ("training", "bfloat16", 3),
-                                   ("answering", "float32", 1)):
+                                   ("inference", "float32", 1)):
         rate, gflops, share = map(int, re.search(
-            r"%s, %s, in batches of \d+ +(\d+) +(\d+) +(\d+) %%" % (name, precision),
+            r"%s, %s, batches of \d+ +(\d+) +(\d+) +(\d+) %%" % (name, precision),
             text).groups())
         assert rate * times * mflop / 1e3 == pytest.approx(gflops, rel=0.2, abs=1)  # rounded
         assert share == pytest.approx(100 * gflops / best[precision], abs=2)
     events = json.loads(path.read_text())["traceEvents"]
     assert any("Conv2D" in event["name"] for event in events)
-    table = text.split("goes")[1]
+    table = text.split(" goes, ")[1]
     assert "Conv2D" in table
     assert sum(map(float, re.findall(r"([\d.]+) %$", table, re.MULTILINE))) == pytest.approx(
         100, abs=2)

@@ -1,106 +1,72 @@
-"""What training by several machines costs and gains: python tools/measure_scaling.py --recipe fast
+"""What training on several machines costs and gains: python tools/measure_scaling.py --recipe fast
 
-Measures a step of this machine, and on its loopback address the sums that two processes exchange
-in a step: how many bytes, and how long that takes without anything else. Then it computes what
-follows for more machines of this kind and for several networks.
+Measures a step of this machine, and on its loopback address what two processes exchange in a step;
+computes from these how fast several machines of this kind are on networks of several speeds.
 """
 import argparse
-import json
 import os
-import subprocess
 import sys
-import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, ROOT)
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from ex03_cifar import benchmark  # noqa: E402, the path is set above
-from ex03_cifar.cluster import DEVICE, serve  # noqa: E402
+from ex03_cifar import benchmark, cluster  # noqa: E402, the path is set above
 from ex03_cifar.graph import build  # noqa: E402
 from ex03_cifar.recipes import RECIPES  # noqa: E402
-from ex03_cifar.whole_batch import report, totals  # noqa: E402
 from support import console  # noqa: E402
 from support.arguments import whole_number  # noqa: E402
-from support.peers import free_addresses  # noqa: E402
 from support.tf1 import fastest, tf  # noqa: E402
 
 MACHINES = 2, 4, 8, 16, 32
 NETWORKS = 1, 10, 25  # Gbit/s
-STEPS = 20  # of which the exchange is measured
+IMAGE_BYTES = 32 * 32 * 3
 
 
-def sums(recipe):
-    """Return the sizes of what the processes sum up in a step, float32 numbers, a list."""
-    sizes = []
+def exchanged(recipe):
+    """Return (numbers in each trained variable, a list; dependent small sums in a step).
 
-    def record(tensor, name):
-        sizes.append(tensor.shape.num_elements())
-        return tf.identity(tensor)
-    with tf.Graph().as_default():
-        model = build(recipe, 100, np.zeros((2, 2, 3, 24), np.float32), record)
-        report(record, model, slice(0, recipe.batch_size), recipe.batch_size, tf.constant(0.))
-    return sizes
-
-
-def exchange(sizes):
-    """Return (seconds, bytes that both send together, seconds of the smallest sum) of a step.
-
-    Args:
-        sizes: as `sums` returns them. Two processes with a processor each exchange them one after
-            the other, as the step has to.
+    Each batch normalisation needs a sum over all shards, and its gradient another one.
     """
-    addresses = free_addresses(2)
-    cores = sorted(os.sched_getaffinity(0))
-    members = [subprocess.Popen(
-        ["taskset", "-c", str(cores[task % len(cores)]), sys.executable, os.path.abspath(__file__),
-         "--member", json.dumps([addresses, task, sizes])], stdout=subprocess.PIPE)
-        for task in range(2)]
-    answers = [member.communicate()[0] for member in members]
-    return json.loads(answers[0].decode())
+    with tf.Graph().as_default():
+        build(recipe, 100, np.zeros((2, 2, 3, 24), np.float32))
+        sizes = [variable.shape.num_elements() for variable in tf.trainable_variables()]
+        normalisations = [v for v in tf.global_variables() if v.name.endswith("moving_mean:0")]
+    return sizes, 2 * len(normalisations)
 
 
-def member(addresses, task, sizes):
-    """Be one of the two processes of `exchange`; print what it returns."""
-    server, config = serve(addresses, task)
-    with tf.Graph().as_default() as graph, tf.device(DEVICE % task):
-        total, after, smallest = totals(2), [], None
-        for number, size in enumerate(sizes):
-            with tf.control_dependencies(after):
-                after = [total(tf.ones([size]), "sum%d" % number)]
-        small = total(tf.ones([min(sizes)]), "small").op
-        everything = after[0].op
-    with tf.Session(server.target, graph=graph, config=config) as session:
-        taken = []
-        for operation in everything, small:
-            for _ in range(3):
-                session.run(operation)
-            before, began = loopback_bytes(), time.monotonic()
-            for _ in range(STEPS):
-                session.run(operation)
-            taken.append((time.monotonic() - began) / STEPS)
-            if operation is everything:
-                sent = (loopback_bytes() - before) / STEPS
-        print(json.dumps([taken[0], sent, taken[1]]), flush=True)
-        # The other may still wait for this one's part of the last sum.
-        time.sleep(1)
-        os._exit(0)
+def exchange(sizes, dtype, seconds):
+    """Return the seconds in which two processes on this machine exchange (everything, one number).
 
-
-def loopback_bytes():
-    """Return how many bytes the loopback interface has carried."""
-    with open("/proc/net/dev") as stream:
-        line, = [line for line in stream if line.strip().startswith("lo:")]
-    return int(line.split(":")[1].split()[0])
+    As in a step, variables of these sizes pass from task 0 to the worker, and as much comes back.
+    """
+    cluster.quiet_libraries()
+    options, streams = SimpleNamespace(processes=2, cluster_timeout=60), []
+    with cluster.local_workers(options) as (addresses, threads, children):
+        cluster.meet(addresses, 60, children, streams)
+        server = cluster.serve(addresses, 0, threads)
+        with tf.Graph().as_default() as graph, tf.device(cluster.DEVICE % 0):
+            operations = []
+            for shapes in sizes, [1]:
+                variables = [tf.Variable(tf.ones([size], dtype)) for size in shapes]
+                with tf.device(cluster.DEVICE % 1):
+                    there = [variable + 1 for variable in variables]
+                operations.append(tf.group(*[variable.assign(tensor) for variable, tensor
+                                             in zip(variables, there)]))
+            initialise = tf.global_variables_initializer()
+        with tf.Session(server.target, graph=graph) as session:
+            session.run(initialise)
+            return benchmark.measure([lambda operation=operation: session.run(operation)
+                                      for operation in operations], seconds)
 
 
 def step_seconds(recipe, seconds):
-    """Return (seconds that a step takes whatever its batch, seconds an image), of this machine.
+    """Return (seconds per step whatever its batch, seconds per image), of this machine.
 
-    The first are Muon's, for the most part, which every process computes for itself. They follow
-    from the steps of a whole and of a half batch.
+    The former are Muon's for the most part, which task 0 computes alone. They follow from the
+    steps of a whole and of a half batch.
     """
     half = replace(recipe, batch_size=recipe.batch_size // 2)
     whole, halved = benchmark.measure(
@@ -109,60 +75,54 @@ def step_seconds(recipe, seconds):
     return whole - image * recipe.batch_size, image
 
 
-def predicted(machines, gigabits, fixed, images, sizes, copying, message):
-    """Return the seconds of a step of so many machines.
+def predicted(machines, gigabits, fixed, images, variables, batch, copying, sums, message):
+    """Return the seconds of a step on so many machines.
 
-    A ring of N machines sends each tensor in 2 (N - 1) messages after one another, of 1 / N of
-    it (Patarasuk and Yuan 2009); each waits for the one before.
+    Everything passes task 0's link: the variables to each worker, as much back, and the images.
 
     Args:
-        fixed, images: seconds of one machine, for what each repeats and for a whole batch.
-        sizes: as `sums` returns them.
-        copying: seconds in which a byte passes through the program, without the network.
-        message: seconds for the smallest message.
+        fixed, images: seconds of one machine, for task 0's own work and for a whole batch.
+        variables, batch: bytes of the trained variables and of a batch of images.
+        copying: seconds in which a byte passes through the programs, without the network.
+        sums, message: how many dependent small sums, and the seconds of one with one worker.
     """
-    messages = 2 * (machines - 1)
-    sent = 4 * sum(sizes) * messages / machines
-    return (fixed + images / machines + messages * len(sizes) * message
+    workers = machines - 1
+    sent = 2 * workers * variables + batch * workers / machines
+    return (fixed + images / machines + workers * sums * message
             + sent * (copying + 8e-9 / gigabits))
 
 
 def main(arguments=None):
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--recipe", choices=sorted(RECIPES), default="fast")
-    parser.add_argument("--seconds", type=whole_number(1, 86400), default=60,
-                        help="how long to measure steps (default: %(default)s)")
-    parser.add_argument("--member", type=json.loads, help=argparse.SUPPRESS)
+    parser.add_argument("--recipe", choices=sorted(RECIPES), default="fast",
+                        help="recipe of the network (default: %(default)s)")
+    parser.add_argument("--seconds", type=whole_number(1, 15), default=10,
+                        help="duration of each of two measurements (default: %(default)s)")
     given = parser.parse_args(arguments)
-    if given.member:
-        return member(*given.member)
     recipe = RECIPES[given.recipe]
     recipe = replace(recipe, precision=fastest(recipe.precision))
-    sizes = sums(recipe)
-    taken, sent, small = exchange(sizes)
+    sizes, sums = exchanged(recipe)
+    taken, message = exchange(sizes, recipe.precision, given.seconds)
     fixed, image = step_seconds(recipe, given.seconds)
-    images = image * recipe.batch_size
-    message = small / 2  # two processes: there and back
-    copying = max(0, taken - len(sizes) * small) / (4 * sum(sizes))
-    print("%s, a step of %d whole images, %s:"
+    images, variables = image * recipe.batch_size, sum(sizes) * tf.as_dtype(recipe.precision).size
+    copying = max(0, taken - message) / (2 * variables)
+    print("%s, a step of %d images of full size, %s:"
           % (given.recipe, recipe.batch_size, recipe.precision))
     print("one machine: %.0f ms, of which %.0f ms do not depend on the batch"
           % (1e3 * (fixed + images), 1e3 * fixed))
-    print("summed over the processes: %d tensors of %.2f MB in all, the gradients %.2f MB"
-          % (len(sizes), 4e-6 * sum(sizes), 4e-6 * max(sizes)))
-    print("two processes on the loopback address send %.2f MB a step, each half of it, in %.1f ms; "
-          "the smallest sum takes %.2f ms" % (1e-6 * sent, 1e3 * taken, 1e3 * small))
-    print("\ncomputed: ms a step, times as fast as one machine, share of N times")
+    print("two processes exchange %.2f MB in each direction in %.1f ms, one number in %.2f ms; %d "
+          "small sums depend on one another" % (1e-6 * variables, 1e3 * taken, 1e3 * message, sums))
+    print("\ncomputed: ms per step, times as fast as one machine, percentage of N times")
     print("%-9s" % "machines" + "".join("%22s" % ("%d Gbit/s" % speed) for speed in NETWORKS))
     for machines in MACHINES:
         cells = []
         for speed in NETWORKS:
-            step = predicted(machines, speed, fixed, images, sizes, copying, message)
+            step = predicted(machines, speed, fixed, images, variables,
+                             recipe.batch_size * IMAGE_BYTES, copying, sums, message)
             gain = (fixed + images) / step
             cells.append("%8.0f %6.2f %5.0f %%" % (1e3 * step, gain, 100 * gain / machines))
         print("%-9d" % machines + "".join(cells))
-    return 0
 
 
 if __name__ == "__main__":
