@@ -22,6 +22,7 @@ from ex03_cifar.classifier import inference_graph, mean_by_picture, run_in_parts
 from ex03_cifar.graph import training_session
 from ex03_cifar.network import whitening_kernel
 from ex03_cifar.recipes import schedule
+from ex03_cifar.release import draw_curves, release
 from ex03_cifar.views import cifar_views
 from support import checkpoint, console
 from support.console import Interrupted, UserError, say
@@ -35,7 +36,6 @@ def main(arguments=None):
     """Run the command line."""
     recipe, run = options.parse(arguments)
     if run.release:
-        from ex03_cifar.release import release
         return release(run.checkpoint_dir)
     if run.cluster or run.processes > 1:
         from ex03_cifar import cluster
@@ -60,9 +60,8 @@ def train(recipe, run, open_session=training_session):
     settings = dict(dataclasses.asdict(recipe), data=zlib.crc32(labels, zlib.crc32(images)))
     training_set, held_out = dataset.hold_out(images, labels, recipe.validation)
     kernel = whitening_kernel(training_set[0][:WHITENING_IMAGES])
-    plan = schedule(recipe)
-    with open_session(recipe, plan.epoch_ends[-1], kernel) as (session, model), \
-            StopRequest() as stop:
+    steps = schedule(recipe).epoch_ends[-1]
+    with open_session(recipe, steps, kernel) as (session, model), StopRequest() as stop:
         if run.fresh:
             state.clear()
         saved = begin(session, model, state, settings, len(training_set[0]))
@@ -70,9 +69,8 @@ def train(recipe, run, open_session=training_session):
         write_weights(session, model, recipe, run.checkpoint_dir, held_out,
                       {"settings": settings, "history": saved.notes["history"]})
         state.clear()
-    from figures.ex03 import draw_training
     path = os.path.join(pictures, "ex03_training.png")
-    draw_training(saved.notes["history"], path, plan.stages, plan.epoch_ends, plan.full_epochs)
+    draw_curves(run.checkpoint_dir, path)
     say("Saved the weights in %s, drew %s.\nTo try them: %s" % (
         run.checkpoint_dir, path,
         console.command("./predict", run.checkpoint_dir, options.RELEASE) + " images/avion.jpg"))
