@@ -75,7 +75,7 @@ def test_no_character_of_a_path_breaks_a_line_or_fails():
 
 @pytest.mark.parametrize("program", [
     ["ex01_filters.py", "a.jpg"], ["ex02_fashion_cnn.py"], ["-m", "ex03_cifar.train"],
-    ["-m", "ex03_cifar.evaluate"], ["tools/draw_samples.py"]], ids=" ".join)
+    ["-m", "ex03_cifar.evaluate"], ["tools/draw_course.py"]], ids=" ".join)
 def test_wrong_usage_prints_no_control_character(program):
     done = run_command(sys.executable, *program + ["a\x1b[31m.jpg"])
     assert done.returncode == 2 and "arguments: a\\x1b[31m.jpg" in done.stderr

@@ -11,7 +11,7 @@ from helpers import ROOT, run_command
 
 PROGRAMS = (["ex01_filters.py"], ["ex02_fashion_cnn.py"], ["-m", "ex03_cifar.train"],
             ["-m", "ex03_cifar.evaluate"], ["-m", "ex03_cifar.benchmark"], ["predict"],
-            ["tools/draw_samples.py"], ["tools/measure_photos.py"],
+            ["tools/draw_course.py"], ["tools/measure_photos.py"],
             ["tools/measure_scaling.py"])
 SOURCES = [os.path.relpath(path, ROOT) for pattern in ("*.py", "predict", "[a-z]*/*.py")
            for path in glob.glob(os.path.join(ROOT, pattern))]
