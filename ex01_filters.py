@@ -160,14 +160,14 @@ def parse_arguments(arguments):
                     "tf.nn.conv2d. Writes ex01_horizontal.png, ex01_vertical.png and "
                     "ex01_filters.png, the source and both side by side.")
     parser.add_argument("image", metavar="IMAGE", nargs="?", default=SOURCE,
-                        help="a picture file, or - for standard input (default: "
-                             "images/source.jpg)")
+                        help="A picture file, or - for standard input (default: "
+                             "images/source.jpg).")
     parser.add_argument("--output-dir", metavar="DIR", type=file_path, default=console.IMAGES,
-                        help="where to write, replacing what is there (default: images/ beside "
-                             "this script)")
+                        help="Folder to write to; files of the same name are replaced (default: "
+                             "images/).")
     parser.add_argument("--kernel", metavar="KERNEL", type=kernel_type,
-                        help="instead, write ex01_kernel.png, the colours filtered by this: the "
-                             "numbers of a square of odd side, row by row in quotes, or %s"
+                        help="Write only ex01_kernel.png, the colours filtered by this kernel: the "
+                             "numbers of a square of odd side, row by row in quotes, or %s."
                              % ", ".join(sorted(NAMED_KERNELS)))
     words = list(sys.argv[1:] if arguments is None else arguments)
     if "--kernel" in words[:-1]:  # argparse would take "-1,0,1" for an option of its own

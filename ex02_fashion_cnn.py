@@ -39,7 +39,7 @@ class Recipe:
     epochs: int = setting(30, (1, 10000), "passes over the training set")
     seed: int = setting(1, (0, 10 ** 8), "seed of all random numbers")
     filters: tuple = setting((32, 64, 128), (1, 4096), "filters of the three convolutions")
-    kernel_sizes: tuple = setting((5, 3, 3), (1, 28), "sides of their kernels, in pixels")
+    kernel_sizes: tuple = setting((5, 3, 3), (1, 28), "sides of the convolution kernels, in pixels")
     dense_units: int = setting(256, (1, 65536), "units of the dense layer")
     batch_size: int = setting(256, (1, 60000), "pictures per step")
     peak_learning_rate: float = setting(0.1, (1e-9, 1e30), "highest learning rate")
@@ -51,7 +51,8 @@ class Recipe:
     dropout_dense: float = setting(0.3, (0, 0.99), "dropout rate before the output layer")
     warp: float = setting(0.0, (0, 10), "strength of random affine maps; 0 turns them off")
     erase_prob: float = setting(0.2, (0, 1), "probability of random erasing")  # arXiv 1708.04896
-    erase_sides: tuple = setting((3, 12), (1, 28), "smallest and largest side, in pixels")
+    erase_sides: tuple = setting((3, 12), (1, 28), "smallest and largest side of an erased "
+                                 "rectangle, in pixels")
     precision: str = setting("bfloat16", ("float32", "bfloat16"), "precision of training")
 
     def __post_init__(self):
@@ -387,12 +388,12 @@ def parse(command_line=None):
         prog="ex02_fashion_cnn.py", usage="%(prog)s [options]", description="Train a network on "
         "Fashion-MNIST and evaluate it. The same command resumes an interrupted training.")
     mode = arguments.add_training_options(parser, RUN, "Fashion-MNIST").add_argument
-    mode("--validation", action="store_true", help="train without the last %d training pictures "
-         "and evaluate on them" % VALIDATION_SIZE)
-    mode("--evaluate", action="store_true", help="evaluate weights on the test set and draw "
-         "pictures; by default the released weights")
-    mode("--predict", metavar="IMAGE", nargs="+", help="classify photographs of one garment each, "
-         "on a plain ground; by default with the released weights")
+    mode("--validation", action="store_true", help="Train without the last %d training pictures "
+         "and evaluate on them." % VALIDATION_SIZE)
+    mode("--evaluate", action="store_true", help="Evaluate weights on the test set and draw "
+         "pictures; by default the released weights.")
+    mode("--predict", metavar="IMAGE", nargs="+", help="Classify photographs of one garment each, "
+         "on a plain ground; by default with the released weights.")
     arguments.add_recipe_options(parser, RECIPES, "default")
     parser.set_defaults(precision=fastest("bfloat16"))
     options = parser.parse_args(command_line)

@@ -54,16 +54,16 @@ def parser():
         "batch. In a private network only: TensorFlow's server has no authentication, and whoever "
         "reaches its port can run code there.")
     several.add_argument("--cluster", metavar="HOST:PORT,...", type=addresses,
-                         help="addresses of all processes, the same list for each of them; start "
-                              "them in any order, with the same options, code and data")
+                         help="Addresses of all processes, the same list for each of them; start "
+                              "them in any order, with the same options, code and data.")
     several.add_argument("--task", metavar="N", type=whole_number(0),
-                         help="place of this process in the list, from 0; task 0 validates, saves "
-                              "and resumes")
+                         help="Place of this process in the list, from 0; task 0 validates, saves "
+                              "and resumes.")
     several.add_argument("--cluster-timeout", metavar="SECONDS", type=number(0, 86400), default=300,
-                         help="longest time to wait for the others (default: %(default)s)")
+                         help="Longest time to wait for the others (default: %(default)s).")
     several.add_argument("--processes", metavar="N", type=whole_number(1, 64), default=1,
-                         help="number of processes to start on this machine, instead of --cluster; "
-                              "they divide its processors (default: %(default)s)")
+                         help="Number of processes to start on this machine, instead of --cluster; "
+                              "they divide its processors (default: %(default)s).")
     return parser
 
 

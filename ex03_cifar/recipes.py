@@ -18,8 +18,8 @@ SIDE = 32  # pixels, of CIFAR-10's images
 class Recipe:
     """The hyper-parameters of a training run. A ValueError names the option that is wrong."""
 
-    widths: tuple = setting((64, 256, 256), (1, 4096), "filters of each block, one number a block",
-                            nargs="+")
+    widths: tuple = setting((64, 256, 256), (1, 4096), "filters of each block, one number "
+                            "per block", nargs="+")
     convolutions: int = setting(2, (2, 3), "convolutions per block")
     epochs: int = setting(19, (1, 10000), "passes over the images, first over all of them")
     batch_size: int = setting(500, (1, 50000), "images per step")
@@ -40,11 +40,11 @@ class Recipe:
     colour_jitter_prob: float = setting(0.0, (0, 1), "probability of colour jitter, per image")
     colour_jitter: float = setting(0.3, (0, 1), "largest change of brightness and contrast")
     stage_sides: tuple = setting((20, 28), (2, SIDE), "side of the images in each early stage, in "
-                                 "pixels; without a number all images are whole", nargs="*")
-    stage_crops: tuple = setting((32, 28), (2, SIDE), "side of the largest random crop that is "
-                                 "resized to that, one number a stage", nargs="*")
+                                 "pixels; without a number there is no early stage", nargs="*")
+    stage_crops: tuple = setting((32, 28), (2, SIDE), "side of the largest random crop, which is "
+                                 "resized to --stage-sides, one number per stage", nargs="*")
     stage_ends: tuple = setting((0.4, 0.8), (0, 1), "fraction of the run that is over when the "
-                                "stage ends, one number a stage", nargs="*")
+                                "stage ends, one number per stage", nargs="*")
     selection_start: float = setting(0.2, (0, 1), "fraction of the epochs that see all images; the "
                                      "later ones see selected ones only")
     hard_fraction: float = setting(0.5, (0, 1), "fraction of the images that is selected for the "
@@ -54,7 +54,7 @@ class Recipe:
     precision: str = setting("bfloat16", ("float32", "bfloat16"), "precision of the blocks in "
                              "training; the weights are always float32")
     images: int = setting(50000, (1, 50000), "training images to use, from the first on")
-    validation: int = setting(2000, (0, 49999), "how many of these are held out for validation")
+    validation: int = setting(2000, (0, 49999), "training images to hold out for validation")
     seed: int = setting(0, (0, 2 ** 32 - 1), "seed of all random numbers")
 
     def __post_init__(self):

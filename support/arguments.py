@@ -69,20 +69,21 @@ def add_training_options(parser, run, data):
     """
     option, modes = parser.add_argument, parser.add_mutually_exclusive_group()
     option("--data-dir", metavar="DIR", type=file_path,
-           help="folder of %s (default: in $KERAS_HOME, else in ~/.keras, where Keras downloads it "
-                "if need be)" % data)
+           help="Folder of %s (default: in $KERAS_HOME, else in ~/.keras, where Keras downloads it "
+                "if need be)." % data)
     option("--checkpoint-dir", metavar="DIR", type=file_path,
-           help="folder of the weights and of the training state (default: %s)"
+           help="Folder of the weights and of the training state (default: %s)."
                 % os.path.relpath(run, REPOSITORY))
     option("--output-dir", metavar="DIR", type=file_path,
-           help="folder of the pictures (default: that of the weights)")
-    option("--logdir", metavar="DIR", type=file_path, help="folder for TensorBoard (default: none)")
+           help="Folder of the pictures (default: that of the weights).")
+    option("--logdir", metavar="DIR", type=file_path,
+           help="Folder for TensorBoard (default: none).")
     option("--save-every", metavar="SECONDS", type=number(0), default=120,
-           help="longest time between two saved training states (default: %(default)s)")
+           help="Longest time between two saved training states (default: %(default)s).")
     modes.add_argument("--fresh", action="store_true",
-                       help="start over and discard an interrupted training")
+                       help="Start over and discard an interrupted training.")
     modes.add_argument("--release", action="store_true",
-                       help="do not train: make the weights in --checkpoint-dir the released ones")
+                       help="Do not train: make the weights in --checkpoint-dir the released ones.")
     return modes
 
 
@@ -132,7 +133,7 @@ def check_settings(recipe):
 def add_recipe_options(parser, recipes, default):
     """Add --recipe, a choice from the dict `recipes`, and an option for each hyper-parameter."""
     parser.add_argument("--recipe", choices=sorted(recipes), default=default,
-                        help="set of hyper-parameters to begin with (default: %(default)s)")
+                        help="Set of hyper-parameters to begin with (default: %(default)s).")
     group = parser.add_argument_group("hyper-parameters", "Each replaces one value of the recipe.")
     for field in dataclasses.fields(recipes[default]):
         values = [str(getattr(recipes[name], field.name)).strip("()").replace(",", "")
@@ -142,7 +143,8 @@ def add_recipe_options(parser, recipes, default):
         group.add_argument(option_name(field), type=field.metadata["type"],
                            nargs=field.metadata["nargs"],
                            metavar="TYPE" if field.type is str else "N",
-                           help="%s (default: %s)" % (field.metadata["help"], text))
+                           help="%s%s (default: %s)." % (
+                               field.metadata["help"][0].upper(), field.metadata["help"][1:], text))
 
 
 def chosen_recipe(parser, given, recipes):

@@ -135,7 +135,8 @@ def draw(folder, language, file_names):
 def main(arguments=None):
     parser = console.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--output-dir", metavar="DIR", type=file_path, default=console.IMAGES,
-                        help="where to write, replacing what is there (default: images/)")
+                        help="Folder to write to; files of the same name are replaced (default: "
+                             "images/).")
     folder = console.writable_folder(parser.parse_args(arguments).output_dir)
     draw(folder, "en", {"sliding": "ex01_sliding.gif"})
     draw(folder, "fr", {"convolution": "fr_convolution.png", "sliding": "fr_glissement.gif",

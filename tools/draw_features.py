@@ -81,9 +81,10 @@ def exciting_parts(classifier, tensor, field, sums, images):
 def main():
     parser = console.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint-dir", metavar="DIR", type=file_path, default=RELEASE,
-                        help="whose weights are drawn (default: checkpoints/cifar10)")
+                        help="Folder of the weights that are drawn (default: checkpoints/cifar10).")
     parser.add_argument("--output-dir", metavar="DIR", type=file_path, default=console.IMAGES,
-                        help="where to write, replacing what is there (default: images/)")
+                        help="Folder to write to; files of the same name are replaced (default: "
+                             "images/).")
     given = parser.parse_args()
     console.writable_folder(given.output_dir)
     from figures.ex03 import draw_explanation, draw_features

@@ -112,9 +112,10 @@ def way(model, session, image):
 def main():
     parser = console.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint-dir", metavar="DIR", type=file_path, default=ex02.RELEASE,
-                        help="whose weights are drawn (default: checkpoints/fashion)")
+                        help="Folder of the weights that are drawn (default: checkpoints/fashion).")
     parser.add_argument("--output-dir", metavar="DIR", type=file_path, default=console.IMAGES,
-                        help="where to write, replacing what is there (default: images/)")
+                        help="Folder to write to; files of the same name are replaced (default: "
+                             "images/).")
     given = parser.parse_args()
     console.writable_folder(given.output_dir)
     from figures.ex02 import draw_architecture, draw_learning, draw_learnt_filters
