@@ -1,13 +1,10 @@
 """The benchmark measures what it says, on a small recipe."""
 import json
-import os
 import re
-import signal
 import time
 from dataclasses import replace
 
 import pytest
-from helpers import start
 
 from ex03_cifar import benchmark
 from ex03_cifar.network import flops
@@ -77,12 +74,3 @@ def test_a_timeline_that_cannot_be_written_is_a_sentence(small_recipe, tmp_path)
     with pytest.raises(UserError, match="timeline.json cannot be written: No such file"):
         benchmark.main(["--seconds", "60", "--timeline", str(tmp_path / "no" / "timeline.json")])
     assert time.monotonic() - began < 5
-
-
-def test_ctrl_c_ends_it_without_a_traceback(tmp_path):
-    output = str(tmp_path / "out")
-    process = start("ex03_cifar.benchmark", ["--seconds", "60"], output)
-    time.sleep(2)
-    os.kill(process.pid, signal.SIGINT)
-    process.join(60)
-    assert process.exitcode == 130 and open(output).read() == ""
