@@ -45,8 +45,7 @@ Walk = namedtuple("Walk", "views layers mean deviation kernel features cells hea
 def walk(classifier, picture, views):
     """Return the `Walk` of a Pillow image in RGB whose `views.Views` are `views`."""
     tensors, graph = layers(classifier), classifier.session.graph
-    dense = next(tensor.op for tensor in classifier.logits.op.inputs[0].op.inputs
-                 if tensor.op.type == "MatMul")
+    dense = _dense(classifier)
     temperature = graph.get_tensor_by_name("probabilities:0").op.inputs[0].op.inputs[1]
     outputs, kernels, head, features, temperature, logits = classifier.session.run(
         [[[stage.maps for stage in layer] for layer in tensors],
@@ -66,6 +65,12 @@ def walk(classifier, picture, views):
     return Walk(used, shown, MEAN, DEVIATION, kernels[0][..., shown[0].channels], features[0],
                 np.stack(np.unravel_index(cells, last.shape[:2]), axis=1), head, LOGIT_SCALE,
                 logits, float(temperature), heat, TTA_THRESHOLD, classifier.precision)
+
+
+def _dense(classifier):
+    """Return the operation of the fully connected layer: the maxima times the weights."""
+    scaled = classifier.logits.op.inputs[0].op
+    return next(tensor.op for tensor in scaled.inputs if tensor.op.type == "MatMul")
 
 
 def layers(classifier):
@@ -161,12 +166,10 @@ def _maps(classifier, views, classes):
     A logit grows with the maximum of a map alone: its gradient is the head's weight there, and
     zero in the map's other cells. Its mean over the cells is therefore known without a gradient.
     """
-    graph = classifier.session.graph
     features, head, logits = classifier.session.run(
-        [graph.get_operation_by_name("network/global_max_pooling").inputs[0],
-         graph.get_operation_by_name("network/head/MatMul").inputs[1], classifier.logits],
+        [layers(classifier)[-1][-1].maps, _dense(classifier).inputs[1], classifier.logits],
         {classifier.images: views})
     mean_gradients = LOGIT_SCALE * head[:, classes] / features[0, ..., 0].size
-    maps = np.maximum(features.dot(mean_gradients), 0).astype(np.float32)
+    maps = np.maximum(features.astype(np.float32).dot(mean_gradients), 0)
     probabilities = classifier.average(logits, np.ones(len(views), int))
     return maps.transpose(3, 0, 1, 2), probabilities[:, classes].T

@@ -173,6 +173,25 @@ def test_the_percentages_are_those_of_json_and_of_the_logits(page, doubtful):
                        - score) < 3e-3
 
 
+def test_grad_cam_weights_the_maps_by_tensorflows_gradients():
+    from ex03_cifar import explain
+    from ex03_cifar.classifier import Classifier
+    from support.tf1 import tf
+    classifier = Classifier(exact=True)
+    views = np.random.RandomState(0).randint(0, 256, (3, 32, 32, 3)).astype(np.uint8)
+    maps, probabilities = explain._maps(classifier, views, [3, 5])
+    features = explain.layers(classifier)[-1][-1].maps
+    for number, heat, certain in zip((3, 5), maps, probabilities):
+        with classifier.session.graph.as_default():
+            gradient, = tf.gradients(classifier.logits[:, number], features)
+            weighted = tf.reduce_mean(gradient, axis=[1, 2], keepdims=True) * features
+            expected = tf.nn.relu(tf.reduce_sum(weighted, axis=3))
+        np.testing.assert_allclose(
+            heat, classifier.session.run(expected, {classifier.images: views}), atol=1e-5)
+        np.testing.assert_allclose(
+            certain, classifier.probabilities(views, np.ones(3, int))[:, number], atol=1e-5)
+
+
 # ---- The file ----
 
 def test_it_is_one_small_file_that_asks_for_nothing(page):
