@@ -25,13 +25,14 @@ def run(main):
     """Run a program to the exit code that `main()` returns, or for which the system is to blame."""
     open_closed_streams()
     _choose_encodings()
-    warnings.simplefilter("ignore")  # Pillow's, on odd files: stderr is for what matters
     if not is_interactive():
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, _: leave(128 + number))
         _silence_libraries()
     try:
-        code = main()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, on odd files: stderr is for what matters
+            code = main()
     except OSError as error:
         complain("le système refuse l'accès à %s (%s)" % (
             printable(error.filename or "un fichier"), errno.errorcode.get(error.errno)))

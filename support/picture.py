@@ -45,6 +45,7 @@ LARGE_PIXELS = 4 << 20       # only one picture above this is decoded at a time
 LARGE_FILE = 32 << 20        # bytes; only one file above this is read at a time
 LONGEST = 4096               # pixels, the longer side of a reduced picture, whatever its shape
 
+RESEMBLING = 40  # levels of 256: pixels this close to a ground are hard to see on it
 ORIENTATION = 0x0112  # EXIF's tag: how the stored picture has to be turned to stand upright
 UPRIGHT = {2: Image.FLIP_LEFT_RIGHT, 3: Image.ROTATE_180, 4: Image.FLIP_TOP_BOTTOM,
            5: Image.TRANSPOSE, 6: Image.ROTATE_270, 7: Image.TRANSVERSE, 8: Image.ROTATE_90}
@@ -287,13 +288,13 @@ def _eight_bits(picture):
 
 
 def _on_ground(picture):
-    """Lay what is transparent on white; on grey where the object itself is nearly white."""
+    """Lay what is transparent on white or grey: that which fewer of the object's pixels resemble."""
     if picture.mode not in ("LA", "RGBA"):
         return picture
     mode, picture = picture.mode[:-1], picture.convert("RGBA")
     opaque = picture.getchannel("A").point(lambda alpha: 255 if alpha > 127 else 0)
     counts = picture.convert("L").histogram(opaque)  # of the opaque pixels, by brightness
-    level = 128 if 3 * sum(counts[224:]) > sum(counts) else 255
+    level = min((255, 128), key=lambda level: sum(counts[level - RESEMBLING:level + RESEMBLING]))
     ground = Image.new("RGBA", picture.size, (level,) * 3 + (255,))
     return Image.alpha_composite(ground, picture).convert(mode)
 
