@@ -75,10 +75,10 @@ def main(arguments=None):
     print(report(probabilities, single, labels))
     from figures.common import draw_confusion
     draw_confusion(confusion_matrix(labels, probabilities.argmax(axis=1)), dataset.CLASSES, picture)
-    print("\nDrew %s" % picture)
+    console.say("\nDrew %s" % picture)
     curves = os.path.join(given.output_dir, "ex03_training.png")
     if draw_curves(given.checkpoint_dir, curves):
-        print("Drew %s" % curves)
+        console.say("Drew %s" % curves)
 
 
 if __name__ == "__main__":

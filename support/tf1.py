@@ -82,8 +82,8 @@ def _check_memory(needed):
         return
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if 0 <= limit < needed:
-        raise CannotStart("memory", "TensorFlow needs %.1f GB of address space for a prediction and "
-                          "%.1f for all else, and 'ulimit -v' allows %.1f."
+        raise CannotStart("memory", "TensorFlow needs %.1f GB of address space for a prediction "
+                          "and %.1f for all else, and 'ulimit -v' allows %.1f."
                           % (SMALL_SPACE / 1e9, WHOLE_SPACE / 1e9, limit / 1e9))
     if limit >= 0:
         # Each thread's own heap reserves address space, enough for TensorFlow to abort later on.

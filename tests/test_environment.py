@@ -9,7 +9,8 @@ from helpers import ROOT, run_command, start_command
 from support import tf1
 
 EXERCISES = (["ex01_filters.py"], ["ex02_fashion_cnn.py"], ["-m", "ex03_cifar.train"],
-             ["-m", "ex03_cifar.evaluate"], ["-m", "ex03_cifar.benchmark"], ["tools/draw_course.py"])
+             ["-m", "ex03_cifar.evaluate"], ["-m", "ex03_cifar.benchmark"],
+             ["tools/draw_course.py"])
 PROGRAMS = EXERCISES + (["predict", "images/avion.jpg"],)
 
 
@@ -91,7 +92,8 @@ def test_pip_refuses_pythons_without_tensorflow():
     for minor in range(6, 15):
         chosen = [line for line in lines if line.name == "tensorflow"
                   and line.marker.evaluate({"python_version": "3.%d" % minor})]
-        assert [str(line.specifier) for line in chosen] == ["==1.15.5" if minor == 7 else "==2.21.*"]
+        expected = "==1.15.5" if minor == 7 else "==2.21.*"
+        assert [str(line.specifier) for line in chosen] == [expected]
 
 
 # ---- The processor, as far as a system tells ----
