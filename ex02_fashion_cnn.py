@@ -36,24 +36,26 @@ from support.tf1 import all_finite, fastest, kept_in_float32, tf  # imported whe
 class Recipe:
     """What decides the weights, apart from the data: value, range, meaning. All are options."""
 
-    epochs: int = setting(30, (1, 10000), "passes over the training set")
-    seed: int = setting(1, (0, 10 ** 8), "seed of all random numbers")
-    filters: tuple = setting((32, 64, 128), (1, 4096), "filters of the three convolutions")
-    kernel_sizes: tuple = setting((5, 3, 3), (1, 28), "sides of the convolution kernels, in pixels")
-    dense_units: int = setting(256, (1, 65536), "units of the dense layer")
-    batch_size: int = setting(256, (1, 60000), "pictures per step")
-    peak_learning_rate: float = setting(0.1, (1e-9, 1e30), "highest learning rate")
-    warm_up: float = setting(0.15, (0, 1), "fraction of the steps before the peak")
-    momentum: float = setting(0.9, (0, 1), "Nesterov momentum")
-    weight_decay: float = setting(5e-4, (0, 1), "L2 penalty of the kernels")
-    label_smoothing: float = setting(0.1, (0, 0.99), "label smoothing")  # arXiv 1512.00567
-    dropout_features: float = setting(0.4, (0, 0.99), "dropout rate before the dense layer")
-    dropout_dense: float = setting(0.3, (0, 0.99), "dropout rate before the output layer")
-    warp: float = setting(0.0, (0, 10), "strength of random affine maps; 0 turns them off")
-    erase_prob: float = setting(0.2, (0, 1), "probability of random erasing")  # arXiv 1708.04896
-    erase_sides: tuple = setting((3, 12), (1, 28), "smallest and largest side of an erased "
-                                 "rectangle, in pixels")
-    precision: str = setting("bfloat16", ("float32", "bfloat16"), "precision of training")
+    epochs: int = setting(30, (1, 10000), "Passes over the training set")
+    seed: int = setting(1, (0, 10 ** 8), "Seed of all random numbers")
+    filters: tuple = setting((32, 64, 128), (1, 4096), "Filters of the three convolutions")
+    kernel_sizes: tuple = setting((5, 3, 3), (1, 28), "Sides of the convolution kernels, in pixels")
+    dense_units: int = setting(256, (1, 65536), "Units of the dense layer")
+    batch_size: int = setting(256, (1, 60000), "Pictures per step")
+    peak_learning_rate: float = setting(0.1, (1e-9, 1e30), "Learning rate at its peak")
+    warm_up: float = setting(0.15, (0, 1), "Fraction of the steps in which the learning rate "
+                             "rises to its peak, from where it falls to zero")
+    momentum: float = setting(0.9, (0, 1), "Momentum (Nesterov)")
+    weight_decay: float = setting(5e-4, (0, 1), "L2 penalty of all kernels")
+    label_smoothing: float = setting(0.1, (0, 0.99), "Label smoothing")  # arXiv 1512.00567
+    dropout_features: float = setting(0.4, (0, 0.99), "Dropout rate before the dense layer")
+    dropout_dense: float = setting(0.3, (0, 0.99), "Dropout rate before the output layer")
+    warp: float = setting(0.0, (0, 10), "Strength of random affine maps; 0 turns them off")
+    erase_prob: float = setting(0.2, (0, 1), "Probability of random erasing, per picture")
+    erase_sides: tuple = setting((3, 12), (1, 28), "Smallest and largest side of an erased "
+                                 "rectangle, in pixels")  # Zhong et al., arXiv 1708.04896
+    precision: str = setting("bfloat16", ("float32", "bfloat16"), "Precision of training; the "
+                             "default is float32 where the processor has no bfloat16 units")
 
     def __post_init__(self):
         arguments.check_settings(self)

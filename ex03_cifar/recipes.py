@@ -18,44 +18,45 @@ SIDE = 32  # pixels, of CIFAR-10's images
 class Recipe:
     """The hyper-parameters of a training run. A ValueError names the option that is wrong."""
 
-    widths: tuple = setting((64, 256, 256), (1, 4096), "filters of each block, one number "
+    widths: tuple = setting((64, 256, 256), (1, 4096), "Filters of each block, one number "
                             "per block", nargs="+")
-    convolutions: int = setting(2, (2, 3), "convolutions per block")
-    epochs: int = setting(19, (1, 10000), "passes over the images, first over all of them")
-    batch_size: int = setting(500, (1, 50000), "images per step")
-    learning_rate: float = setting(0.13, (1e-9, 1e30), "learning rate of Muon (convolution "
+    convolutions: int = setting(2, (2, 3), "Convolutions per block")
+    epochs: int = setting(19, (1, 10000), "Passes over the images (see --selection-start)")
+    batch_size: int = setting(500, (1, 50000), "Images per step")
+    learning_rate: float = setting(0.13, (1e-9, 1e30), "Learning rate of Muon (convolution "
                                    "kernels): the length of a step relative to the kernel's norm")
-    momentum: float = setting(0.7, (0, 1), "momentum of Muon")
-    bias_learning_rate: float = setting(0.053, (1e-9, 1e30), "learning rate of SGD for the biases "
+    momentum: float = setting(0.7, (0, 1), "Momentum of Muon")
+    bias_learning_rate: float = setting(0.053, (1e-9, 1e30), "Learning rate of SGD for the biases "
                                         "of batch normalisation, on sums over the batch")
-    head_learning_rate: float = setting(0.0012, (1e-9, 1e30), "learning rate of SGD for the fully "
+    head_learning_rate: float = setting(0.0012, (1e-9, 1e30), "Learning rate of SGD for the fully "
                                         "connected layer, on sums over the batch")
-    sgd_momentum: float = setting(0.85, (0, 1), "momentum of SGD (Nesterov)")
-    weight_decay: float = setting(2e-6, (0, 1), "weight decay of SGD, per image and step")
-    label_smoothing: float = setting(0.2, (0, 0.99), "label smoothing")  # arXiv 1512.00567
-    shift: int = setting(2, (0, SIDE - 1), "largest random shift, in pixels")
-    cutout: int = setting(6, (0, SIDE), "side of the square of cutout, in pixels; 0 turns it off")
-    scale_jitter_prob: float = setting(0.0, (0, 1), "probability of scale jitter, per image")
-    scale_jitter: tuple = setting((0.6, 1.4), (0.1, 10), "smallest and largest factor of size")
-    colour_jitter_prob: float = setting(0.0, (0, 1), "probability of colour jitter, per image")
-    colour_jitter: float = setting(0.3, (0, 1), "largest change of brightness and contrast")
-    stage_sides: tuple = setting((20, 28), (2, SIDE), "side of the images in each early stage, in "
+    sgd_momentum: float = setting(0.85, (0, 1), "Momentum of SGD (Nesterov)")
+    weight_decay: float = setting(2e-6, (0, 1), "Weight decay of SGD, per image and step")
+    label_smoothing: float = setting(0.2, (0, 0.99), "Label smoothing")  # arXiv 1512.00567
+    shift: int = setting(2, (0, SIDE - 1), "Largest random shift, in pixels")
+    cutout: int = setting(6, (0, SIDE), "Side of the cutout, in pixels; 0 turns it off")
+    scale_jitter_prob: float = setting(0.0, (0, 1), "Probability of scale jitter, per image")
+    scale_jitter: tuple = setting((0.6, 1.4), (0.1, 10), "Smallest and largest factor of scale")
+    colour_jitter_prob: float = setting(0.0, (0, 1), "Probability of colour jitter, per image")
+    colour_jitter: float = setting(0.3, (0, 1), "Largest change of brightness and contrast")
+    stage_sides: tuple = setting((20, 28), (2, SIDE), "Side of the images in each early stage, in "
                                  "pixels; without a number there is no early stage", nargs="*")
-    stage_crops: tuple = setting((32, 28), (2, SIDE), "side of the largest random crop, which is "
+    stage_crops: tuple = setting((32, 28), (2, SIDE), "Side of the largest random crop, which is "
                                  "resized to --stage-sides, one number per stage", nargs="*")
-    stage_ends: tuple = setting((0.4, 0.8), (0, 1), "fraction of the run that is over when the "
+    stage_ends: tuple = setting((0.4, 0.8), (0, 1), "Fraction of the run that is over when the "
                                 "stage ends, one number per stage", nargs="*")
-    selection_start: float = setting(0.2, (0, 1), "fraction of the epochs that see all images; the "
+    selection_start: float = setting(0.2, (0, 1), "Fraction of the epochs that see all images; the "
                                      "later ones see selected ones only")
-    hard_fraction: float = setting(0.5, (0, 1), "fraction of the images that is selected for the "
+    hard_fraction: float = setting(0.5, (0, 1), "Fraction of the images that is selected for the "
                                    "highest loss")
-    random_fraction: float = setting(0.1, (0, 1), "fraction of the images that is selected at "
+    random_fraction: float = setting(0.1, (0, 1), "Fraction of the images that is selected at "
                                      "random from the others")
-    precision: str = setting("bfloat16", ("float32", "bfloat16"), "precision of the blocks in "
-                             "training; the weights are always float32")
-    images: int = setting(50000, (1, 50000), "training images to use, from the first on")
-    validation: int = setting(2000, (0, 49999), "training images to hold out for validation")
-    seed: int = setting(0, (0, 2 ** 32 - 1), "seed of all random numbers")
+    precision: str = setting("bfloat16", ("float32", "bfloat16"), "Precision of the blocks in "
+                             "training; the default is float32 where the processor has no "
+                             "bfloat16 units")
+    images: int = setting(50000, (1, 50000), "Number of training images to use")
+    validation: int = setting(2000, (0, 49999), "Number of these to hold out for validation")
+    seed: int = setting(0, (0, 2 ** 32 - 1), "Seed of all random numbers")
 
     def __post_init__(self):
         check_settings(self)

@@ -95,14 +95,15 @@ def setting(default, allowed, text, nargs=None):
     Args:
         default: a number, a string or a tuple of numbers.
         allowed: the least and the greatest number, or the strings that may be chosen.
-        text: the help text of the option.
+        text: the help text of the option, without its full stop.
         nargs: "+" or "*" for a tuple of any length; others are as long as `default`.
     """
     several = isinstance(default, tuple)
     first = default[0] if several else default
     kind = word(*allowed) if isinstance(first, str) else number(*allowed, kind=type(first))
     return dataclasses.field(default=default, metadata={
-        "type": kind, "help": text, "nargs": nargs or (len(default) if several else None)})
+        "type": kind, "help": text, "nargs": nargs or (len(default) if several else None),
+        "words": allowed if isinstance(first, str) else ()})
 
 
 def option_name(field):
@@ -136,15 +137,15 @@ def add_recipe_options(parser, recipes, default):
                         help="Set of hyper-parameters to begin with (default: %(default)s).")
     group = parser.add_argument_group("hyper-parameters", "Each replaces one value of the recipe.")
     for field in dataclasses.fields(recipes[default]):
-        values = [str(getattr(recipes[name], field.name)).strip("()").replace(",", "")
-                  for name in sorted(recipes)]
-        text = values[0] if len(set(values)) == 1 else ", ".join(map("%s %s".__mod__, zip(
-            sorted(recipes), values)))
+        values = {name: str(getattr(recipes[name], field.name)).strip("()").replace(",", "")
+                  for name in sorted(recipes)}
+        text = ", ".join("%s: %s" % pair for pair in values.items())
+        if len(set(values.values())) == 1:
+            text = "default: %s" % values[default]
         group.add_argument(option_name(field), type=field.metadata["type"],
                            nargs=field.metadata["nargs"],
-                           metavar="TYPE" if field.type is str else "N",
-                           help="%s%s (default: %s)." % (
-                               field.metadata["help"][0].upper(), field.metadata["help"][1:], text))
+                           metavar="|".join(field.metadata["words"]) or "N",
+                           help="%s (%s)." % (field.metadata["help"], text))
 
 
 def chosen_recipe(parser, given, recipes):
