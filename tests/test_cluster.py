@@ -27,14 +27,15 @@ LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the fil
 class Cluster:
     """The processes of a training, each with its output in a file; killed at the end."""
 
-    def __init__(self, folder, arguments, count=2, tasks=None):
+    def __init__(self, folder, arguments, count=2, tasks=None, prepare=None):
         """Args: tasks: those that are started, by default all `count`; for a count of 1 no cluster."""
         self.addresses = ports.free_addresses(count)
         os.makedirs(folder, exist_ok=True)
         self.outputs = {task: os.path.join(folder, "out%d" % task) for task in range(count)}
         more = ["--cluster", ",".join(self.addresses), "--task"] if count > 1 else []
         self.processes = {
-            task: start(TRAIN, arguments + (more and more + [str(task)]), self.outputs[task])
+            task: start(TRAIN, arguments + (more and more + [str(task)]), self.outputs[task],
+                        prepare=prepare)
             for task in (range(count) if tasks is None else tasks)}
 
     def __enter__(self):
@@ -213,12 +214,18 @@ def test_a_cluster_killed_at_random_moments_ends_in_the_same_bits(
     assert_same_bits(variables(folder), variables(undisturbed[0]))
 
 
+def notice_silence_soon():
+    """Have a task that is silent for a quarter of the usual time taken for lost."""
+    cluster.LOST /= 4
+
+
 @pytest.mark.parametrize("number, seconds", ((signal.SIGKILL, 10), (signal.SIGSTOP, 60)))
 @pytest.mark.parametrize("victim", (0, 1))
 def test_the_other_task_names_the_one_that_is_dead_or_silent(
         small_data, tmp_path, victim, number, seconds):
     arguments = small_run(small_data, str(tmp_path), epochs=2000, save_every=600)
-    with Cluster(str(tmp_path), arguments) as processes:
+    with Cluster(str(tmp_path), arguments,
+                 prepare=None if FULL else notice_silence_soon) as processes:
         processes.wait_for("epoch  1")
         os.kill(processes.processes[victim].pid, number)
         text = processes.wait_for_error(1 - victim, seconds)
