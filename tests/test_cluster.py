@@ -18,7 +18,6 @@ from helpers import (FULL, TRAIN, assert_same_bits, block, remembered, small_run
 from ex03_cifar import cluster, network, shards
 from ex03_cifar import options as command_line
 from support import ports
-from support.console import UserError
 from support.tf1 import tf
 
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the filter is Linux's")
