@@ -188,7 +188,7 @@ def draw_learnt_filters(kinds, before, after, path):
         kinds: what each has become, a word.
         before, after: lists of float [K,K], as many.
     """
-    figure, axes = canvas(len(kinds) + 0.8, 2.4)
+    figure, axes = canvas(len(kinds) + 0.85, 2.4)
     for row, (label, filters) in enumerate((("before\ntraining", before),
                                             ("after\ntraining", after))):
         axes.text(0.1, 0.75 + 1.1 * row, label, fontsize=MEDIUM, weight="bold", va="center")
@@ -200,5 +200,5 @@ def draw_learnt_filters(kinds, before, after, path):
             frame(axes, left, top, 0.86, 0.86, LINE, 0.8)
     for column, kind in enumerate(kinds):
         axes.text(1.33 + column, 0.15, kind, fontsize=MEDIUM, ha="center", va="center")
-    axes.set(xlim=(0, len(kinds) + 0.8), ylim=(2.4, 0))
+    axes.set(xlim=(0, len(kinds) + 0.85), ylim=(2.4, 0))
     save_figure(figure, path)

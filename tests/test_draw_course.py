@@ -95,11 +95,9 @@ def test_the_pictures_of_the_course_are_drawn(drawn):
             assert 400 < picture.height <= 700 * picture.width / 830, name
 
 
-@pytest.mark.parametrize("name", ["ex01_sliding.gif", "fr_glissement.gif"])
-def test_the_animation_shows_a_window_at_a_time(drawn, name):
-    assert os.path.getsize(str(drawn / name)) < 600 * 1000
+def test_the_animation_shows_a_window_at_a_time(drawn):
     picture, cell = draw_course.grids(draw_course.SMALL)[0], 830 / 18
-    with Image.open(str(drawn / name)) as animation:
+    with Image.open(str(drawn / "ex01_sliding.gif")) as animation:
         assert animation.n_frames == 25 + 9 and animation.info["loop"] == 0
         for number, place in ((0, (0, 0)), (24, (4, 4)), (25, (0, 0)), (33, (4, 4))):
             animation.seek(number)

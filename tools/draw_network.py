@@ -84,7 +84,7 @@ def watch_training(images, labels, recipe):
     with tf.Session(graph=model.graph, config=config) as session, console.progress(
             steps, "step") as bar:
         session.run(model.initialise)
-        for step, (batch, classes) in ex02.batches(images, labels, recipe, recipe.batch_size, 0):
+        for step, (batch, classes) in ex02.batches(images, labels, recipe, 0):
             if step in MOMENTS:
                 kernels.append(first_kernels(session))
             feed = {model.images: batch, model.labels: classes, model.training: True}
