@@ -366,7 +366,7 @@ def evaluate(options, test_set, name):
 
 def predict(folder, paths):
     """Print the class of each photograph, by the weights in `folder`; return the exit code."""
-    images = photograph.read_all(paths)
+    images = photograph.read_all(paths)  # [(path, image)]
     model, session, _ = load_network(folder)
     for path, image in images:
         classes = probabilities(session, model, image[np.newaxis])[0]

@@ -132,15 +132,15 @@ def parse(arguments):
         description="Measure training and inference: images per second, GFLOP per second, and the "
                     "percentage of what one large convolution reaches on this machine.")
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="fast",
-                        help="recipe of the network (default: %(default)s)")
+                        help="Recipe of the network (default: %(default)s).")
     parser.add_argument("--precision", choices=("float32", "bfloat16"),
-                        help="precision of training that is measured besides float32 (default: the "
-                             "faster one on this processor)")
+                        help="Precision of training that is measured besides float32 (default: the "
+                             "faster one on this processor).")
     parser.add_argument("--seconds", type=whole_number(1, 86400), default=60,
-                        help="duration of the measurement (default: %(default)s)")
+                        help="Duration of the measurement (default: %(default)s).")
     parser.add_argument("--timeline", metavar="JSON", type=file_path,
-                        help="trace one training step into this file, for chrome://tracing, and "
-                             "print where its time goes (default: no trace)")
+                        help="Trace one training step into this file, for chrome://tracing, and "
+                             "print where its time goes (default: no trace).")
     return parser.parse_args(arguments)
 
 

@@ -96,9 +96,9 @@ def main(arguments=None):
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="fast",
-                        help="recipe of the network (default: %(default)s)")
+                        help="Recipe of the network (default: %(default)s).")
     parser.add_argument("--seconds", type=whole_number(1, 15), default=10,
-                        help="duration of each of two measurements (default: %(default)s)")
+                        help="Duration of each of two measurements (default: %(default)s).")
     given = parser.parse_args(arguments)
     recipe = RECIPES[given.recipe]
     recipe = replace(recipe, precision=fastest(recipe.precision))
