@@ -27,7 +27,7 @@ Image.MAX_IMAGE_PIXELS = None  # sizes are limited below, by what each format ta
 # Their decoders are part of Pillow. Of its other formats some start a program (EPS: Ghostscript).
 FORMATS = "Jpeg", "Png", "WebP", "Gif", "Bmp", "Tiff", "Avif", "Ppm"
 HEIF_BRANDS = b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"heif"
-DECODERS = "PIL", "pillow_heif"  # the packages that raise errors about the data, not of these types
+DECODERS = "PIL", "pillow_heif"  # packages whose errors are about the data, apart from these
 OUR_ERRORS = MemoryError, TypeError, AttributeError, NameError, ImportError
 STANDARD_INPUT = "-"
 
@@ -288,7 +288,7 @@ def _eight_bits(picture):
 
 
 def _on_ground(picture):
-    """Lay what is transparent on white or grey: that which fewer of the object's pixels resemble."""
+    """Lay what is transparent on white or grey: what fewer of the object's pixels resemble."""
     if picture.mode not in ("LA", "RGBA"):
         return picture
     mode, picture = picture.mode[:-1], picture.convert("RGBA")

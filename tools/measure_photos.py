@@ -14,18 +14,16 @@ if __name__ == "__main__":  # before anything is imported that may be missing
     environment.check()
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from ex03_cifar.calibration import calibration_error
 from ex03_cifar.classifier import RELEASE, Classifier
-from ex03_cifar.views import picture_views, squashed
+from ex03_cifar.views import Views, picture_views, squashed
 from support import console
 from support.arguments import file_path
 from support.picture import read_picture
 from support.reports import confusion_matrix
 
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-TILE, LINE, COLUMNS = 120, 12, 8  # pixels, pixels, tiles: of the sheet of mistakes
 
 
 def find_photos(folder):
@@ -75,30 +73,12 @@ def report(by_views, by_squashing, labels):
     return "\n".join(lines)
 
 
-def sheet(pictures, captions):
-    """Return one Pillow image of many, each in a tile with two lines of text below it."""
-    height = TILE + 2 * LINE + 6
-    rows = max(1, -(-len(pictures) // COLUMNS))
-    whole = Image.new("RGB", (COLUMNS * (TILE + 4), rows * height), "white")
-    pen = ImageDraw.Draw(whole)
-    for place, (picture, caption) in enumerate(zip(pictures, captions)):
-        left, top = place % COLUMNS * (TILE + 4), place // COLUMNS * height
-        small = picture.copy()
-        small.thumbnail((TILE, TILE), Image.BICUBIC)
-        whole.paste(small, (left + (TILE - small.width) // 2, top + (TILE - small.height) // 2))
-        pen.text((left + 2, top + TILE), caption, fill="black")
-    return whole
-
-
 def main():
     """Run the command line."""
     parser = console.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", metavar="FOLDER", help="Read the photographs below this folder.")
     parser.add_argument("--checkpoint-dir", metavar="DIR", type=file_path, default=RELEASE,
                         help="Read the weights in this folder (default: %(default)s).")
-    parser.add_argument("--output-dir", metavar="DIR", type=file_path,
-                        help="Draw the misclassified photographs in mistakes.png in this folder, "
-                             "the most confident prediction first.")
     given = parser.parse_args()
     paths, labels = find_photos(given.folder)
     if not paths:
@@ -107,18 +87,8 @@ def main():
     classifier = Classifier(given.checkpoint_dir)
     pictures = [read_picture(path) for path in paths]
     by_views = classifier.predict([picture_views(picture) for picture in pictures])
-    by_squashing = classifier.probabilities(np.stack([squashed(picture) for picture in pictures]),
-                                            np.ones(len(pictures), int))
+    by_squashing = classifier.predict([Views(squashed(picture)[None], ()) for picture in pictures])
     print(report(by_views, by_squashing, labels))
-    if given.output_dir:
-        predicted, confidence = by_views.argmax(axis=1), by_views.max(axis=1)
-        wrong = sorted(np.flatnonzero(predicted != labels), key=lambda place: -confidence[place])
-        captions = ["%s %.0f %%\nis %s %.0f %%" % (
-            NAMES[predicted[place]], 100 * confidence[place],
-            NAMES[labels[place]], 100 * by_views[place, labels[place]]) for place in wrong]
-        from figures.common import save_png
-        save_png(sheet([pictures[place] for place in wrong], captions),
-                 os.path.join(console.writable_folder(given.output_dir), "mistakes.png"))
 
 
 if __name__ == "__main__":
