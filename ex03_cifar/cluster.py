@@ -3,7 +3,7 @@
 Task 0 is the client. It alone has the options, the data, the state and the weights; its graph
 splits each batch over the servers of all tasks (`shards`). The other tasks, the workers, run a
 server and compute what they are asked for. Besides, a connection between task 0 and each worker
-stays open: an empty line back and forth each second, at the end a line of task 0 that says why.
+stays open: an empty line there and an answer back each second, and at last task 0's reason to end.
 """
 import contextlib
 import functools
@@ -25,7 +25,6 @@ from support.tf1 import tf
 
 DEVICE = "/job:worker/replica:0/task:%d/device:CPU:0"
 LOST = 20  # seconds without a sign of life
-GREETING = 5  # seconds for a new connection to say what it is
 
 
 def run(options, train):
@@ -58,8 +57,7 @@ def lead(addresses, timeout, threads, children, train):
         meet(addresses, timeout, children, streams)
         server = serve(addresses, 0, threads)
         for task, stream in enumerate(streams, 1):
-            threading.Thread(target=watch, args=(title(addresses, task), stream, lost),
-                             daemon=True).start()
+            threading.Thread(target=watch, args=(addresses, task, stream, lost), daemon=True).start()
         train(functools.partial(cluster_session, server.target, len(addresses), lost))
     except BaseException as error:
         ending = [getattr(error, "code", 1), reason(error) + "."]
@@ -74,70 +72,65 @@ def lead(addresses, timeout, threads, children, train):
 
 
 def meet(addresses, timeout, children, streams):
-    """Append a connection to each worker to `streams`, and wait until its server runs.
+    """Append a connection to each worker to `streams`, in order, once its server runs.
 
     Args:
         children: the workers' processes where this one has started them, a list.
     """
     bind(addresses, 0).close()
-    tf.VERSION  # imports TensorFlow, which takes longer than a greeting may
     deadline = time.monotonic() + timeout
     for task in range(1, len(addresses)):
         say("Task 0 waits for %s, %g s at most." % (title(addresses, task), timeout))
         while len(streams) < task:
-            with contextlib.suppress(OSError):
-                stream = socket.create_connection(split(addresses[task]), GREETING)
-                if greet(stream, addresses, task):
-                    streams.append(stream)
-                    break
-            if children and children[task - 1].poll() is not None:
-                raise UserError("task %d has ended, with exit code %d."
-                                % (task, children[task - 1].poll()))
-            if time.monotonic() > deadline:
-                raise UserError("%s did not answer within %g s: start it, or give a longer "
-                                "--cluster-timeout." % (title(addresses, task), timeout))
-            time.sleep(0.2)
-    for task, stream in enumerate(streams, 1):
-        check(title(addresses, task), stream)
+            try:
+                streams.append(socket.create_connection(split(addresses[task]), LOST))
+                check(addresses, task, streams[-1])
+            except OSError:  # not there yet, or another program
+                del streams[task - 1:]
+                if children and children[task - 1].poll() is not None:
+                    raise UserError("task %d has ended, with exit code %d."
+                                    % (task, children[task - 1].poll()))
+                if time.monotonic() > deadline:
+                    raise UserError("%s did not answer within %g s: start it, or give a longer "
+                                    "--cluster-timeout." % (title(addresses, task), timeout))
+                time.sleep(0.2)
 
 
-def check(worker, stream):
-    """Ask a worker for a sign of life. Raises UserError where it is lost."""
-    try:
-        stream.sendall(b"\n")
-        read_line(stream)
-    except OSError as error:
-        raise UserError("%s has ended: %s. The same command, of every task, resumes from the last "
-                        "saved state." % (worker, reason(error)))
+def check(addresses, task, stream):
+    """Ask a worker for a sign of life.
+
+    Raises:
+        OSError: there is none.
+        UsageError: it was told other addresses, or has another TensorFlow.
+    """
+    stream.sendall(b"\n")
+    theirs, expected = read_line(stream), greeting(addresses, task)
+    if theirs.split(",")[0] != expected.split(",")[0]:
+        raise OSError("another program is there")
+    if theirs != expected:
+        raise UsageError("%s and %s differ: '%s' there, '%s' here." % (
+            title(addresses, task), title(addresses, 0), theirs, expected))
 
 
-def watch(worker, stream, lost):
+def watch(addresses, task, stream, lost):
     """Ask a worker for a sign of life each second; put a sentence into `lost` once there is none."""
     try:
         while True:
-            check(worker, stream)
+            check(addresses, task, stream)
             time.sleep(1)
-    except UserError as error:
-        lost.append(str(error))
+    except OSError as error:
+        lost.append("%s has ended: %s. The same command, of every task, resumes from the last saved "
+                    "state." % (title(addresses, task), reason(error)))
 
 
 @contextlib.contextmanager
 def cluster_session(target, tasks, lost, recipe, steps, first_kernel):
-    """As `graph.training_session`, each batch split over the devices of so many tasks."""
+    """As `graph.training_session`, each batch split over so many tasks.
+
+    The session's `run` raises a UserError once a task is lost.
+    """
     from ex03_cifar.shards import sharded_network  # here: to define it takes TensorFlow
-    with tf.Graph().as_default() as graph, tf.device(DEVICE % 0):
-        model = build(recipe, steps, first_kernel,
-                      sharded_network([DEVICE % task for task in range(tasks)]))
-    session = watched_session(lost)(target, graph=graph)
-    try:
-        yield session, model
-    finally:
-        if not lost:  # else it might wait for the lost task for ever
-            session.close()
 
-
-def watched_session(lost):
-    """Return a class of `tf.Session` whose `run` raises a UserError once a task is lost."""
     class Session(tf.Session):
         def run(self, *arguments, **options):
             result = futures.Future()
@@ -159,7 +152,16 @@ def watched_session(lost):
                     time.sleep(3)  # until `watch` has found out which
                     lost.append("the exchange with the other tasks failed: %s." % reason(error))
             raise UserError(lost[0])
-    return Session
+
+    with tf.Graph().as_default() as graph, tf.device(DEVICE % 0):
+        model = build(recipe, steps, first_kernel,
+                      sharded_network([DEVICE % task for task in range(tasks)]))
+    session = Session(target, graph=graph)
+    try:
+        yield session, model
+    finally:
+        if not lost:  # else it might wait for the lost task for ever
+            session.close()
 
 
 # ---- The workers ----
@@ -172,14 +174,13 @@ def work(addresses, task, timeout, threads=0):
     """
     stream, server = welcome(addresses, task, timeout), None
     try:
-        server = serve(addresses, task, threads)
+        server, message = serve(addresses, task, threads), ""
         say("Task %d computes for %s." % (task, title(addresses, 0)))
         stream.settimeout(timeout + LOST)  # task 0 may still wait for other workers
-        message = read_line(stream)
         while not message:
-            stream.settimeout(LOST)
-            stream.sendall(b"\n")
+            stream.sendall(greeting(addresses, task).encode() + b"\n")
             message = read_line(stream)
+            stream.settimeout(LOST)
         code, sentence = json.loads(message)
     except OSError as error:
         code, sentence = 1, reason(error) + "."
@@ -193,7 +194,7 @@ def work(addresses, task, timeout, threads=0):
 def welcome(addresses, task, timeout):
     """Return the connection that task 0 has made."""
     with bind(addresses, task) as listener:
-        tf.VERSION  # as in `meet`
+        greeting(addresses, task)  # imports TensorFlow: afterwards task 0 does not wait for that
         say("Task %d waits for %s, %g s at most." % (task, title(addresses, 0), timeout))
         listener.listen(16)
         listener.settimeout(0.5)
@@ -201,29 +202,17 @@ def welcome(addresses, task, timeout):
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError):  # nobody yet, or a port scan
                 stream = listener.accept()[0]
-                if greet(stream, addresses, task):
+                stream.settimeout(5)
+                if read_line(stream) == "":
                     return stream
     raise UserError("%s did not connect within %g s: start it, or give a longer "
                     "--cluster-timeout." % (title(addresses, 0), timeout))
 
 
 # ---- All tasks ----
-def greet(stream, addresses, task):
-    """Exchange greetings over the connection of task 0 and `task`; return whether that is one.
-
-    Raises:
-        OSError: the other end says nothing.
-        UsageError: the two have been told different addresses, or have different TensorFlows.
-    """
-    stream.settimeout(GREETING)
-    ours = "exercise 3, task %d of %s, TensorFlow %s" % (task, ",".join(addresses), tf.VERSION)
-    stream.sendall(ours.encode() + b"\n")
-    theirs = read_line(stream)
-    if theirs.startswith("exercise 3, ") and theirs != ours:
-        raise UsageError("%s and %s differ: here %s; there %s."
-                         % (title(addresses, task), title(addresses, 0), ours, theirs))
-    stream.settimeout(LOST)
-    return theirs == ours
+def greeting(addresses, task):
+    """Return what a worker answers, and task 0 expects, on each empty line."""
+    return "exercise 3, task %d of %s, TensorFlow %s" % (task, ",".join(addresses), tf.VERSION)
 
 
 def read_line(stream):

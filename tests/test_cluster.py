@@ -271,20 +271,40 @@ def test_a_task_that_waits_says_for_whom_and_gives_up(small_data, tmp_path, ther
     assert_quiet(text)
 
 
-def test_another_tensorflow_is_refused_in_a_sentence(tmp_path, small_data):
-    with Cluster(str(tmp_path), small_run(small_data, str(tmp_path)), tasks=[1]) as processes:
-        processes.wait_for("waits for", 1)
-        with socket.create_connection(ports.split(processes.addresses[1]), timeout=5) as stream:
-            stream.sendall(b"GET / HTTP/1.0\r\n\r\n")  # another program is not listened to
-        with socket.create_connection(ports.split(processes.addresses[1]), timeout=5) as stream:
-            stream.settimeout(30)
-            ours = cluster.read_line(stream)
-            stream.sendall(ours.replace(tf.VERSION, "0.12").encode() + b"\n")
-            (code, text), = processes.end(60).values()
-    assert code == 2 and "error: task 1 (%s) and task 0 (%s) differ: " % tuple(
-        reversed(processes.addresses)) in text
-    assert "TensorFlow %s; there " % tf.VERSION in text and "TensorFlow 0.12." in text
+def test_another_tensorflow_is_refused_and_another_program_ignored(tmp_path, small_data):
+    with Cluster(str(tmp_path), small_run(small_data, str(tmp_path)), tasks=[0]) as processes:
+        answers = iter([b"HTTP/1.1 400 Bad Request\r\n", cluster.greeting(
+            processes.addresses, 1).replace(tf.VERSION, "0.12").encode() + b"\n"])
+        with ports.bound(*ports.split(processes.addresses[1])) as listener:
+            listener.listen(1)
+            for answer in answers:
+                with listener.accept()[0] as stream:
+                    stream.sendall(answer)
+                    said = stream.recv(10000)
+                    if b"0.12" in answer:
+                        said = cluster.read_line(stream)
+        (code, text), = processes.end(60).values()
+    sentence = "task 1 (%s) and task 0 (%s) differ: " % tuple(reversed(processes.addresses))
+    assert code == 2 and "error: " + sentence in text and said.startswith('[2, "' + sentence)
+    assert "TensorFlow 0.12' there" in text and "TensorFlow %s' here." % tf.VERSION in text
     assert_quiet(text)
+
+
+def test_a_port_scan_does_not_disturb_a_worker(tmp_path, small_data):
+    arguments = small_run(small_data, str(tmp_path))
+    with Cluster(str(tmp_path), arguments, tasks=[1]) as processes:
+        processes.wait_for("waits for", 1)
+        address = ports.split(processes.addresses[1])
+        socket.create_connection(address).close()
+        with socket.create_connection(address) as scanner:
+            scanner.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            with socket.create_connection(address) as stream:
+                stream.sendall(b"\n")
+                assert cluster.read_line(stream) == cluster.greeting(processes.addresses, 1)
+                stream.sendall(b'[1, "that is enough."]\n')
+                (code, text), = processes.end(60).values()
+    assert code == 1 and "error: task 0 (%s) has ended: that is enough.\n" % (
+        processes.addresses[0]) in text
 
 
 def test_an_address_of_another_machine_is_refused_at_once(small_data, tmp_path):
