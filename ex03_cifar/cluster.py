@@ -149,7 +149,7 @@ def cluster_session(target, tasks, lost, recipe, steps, first_kernel):
                     continue
                 except (tf.errors.UnavailableError, tf.errors.AbortedError,
                         tf.errors.DeadlineExceededError) as error:
-                    time.sleep(3)  # until `watch` has found out which
+                    time.sleep(2)  # in which `watch` finds out which one it is
                     lost.append("the exchange with the other tasks failed: %s." % reason(error))
             raise UserError(lost[0])
 
