@@ -395,7 +395,7 @@ def parse(command_line=None):
     mode("--evaluate", action="store_true", help="Evaluate weights on the test set and draw "
          "pictures; by default the released weights.")
     mode("--predict", metavar="IMAGE", nargs="+", help="Classify photographs of one garment each, "
-         "on a plain ground; by default with the released weights.")
+         "on a plain background; by default with the released weights.")
     arguments.add_recipe_options(parser, RECIPES, "default")
     parser.set_defaults(precision=fastest("bfloat16"))
     options = parser.parse_args(command_line)

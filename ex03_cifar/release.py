@@ -13,7 +13,7 @@ def release(folder):
     """Verify the weights in `folder` and make them the released ones.
 
     Raises:
-        checkpoint.CheckpointError: they are not whole, or of another network.
+        checkpoint.CheckpointError: they are missing, damaged or of another network.
     """
     Classifier(folder)
     checkpoint.copy(folder, RELEASE, (".meta", ".json"))

@@ -1,7 +1,7 @@
 """Command lines: types of options, the options of every training, and recipes.
 
-A recipe is a frozen dataclass of hyper-parameters. Each field says its value, range and help text
-by `setting`; from these an option is made, and the dataclass checks itself by them.
+A recipe is a frozen dataclass of hyper-parameters. Each field has its value, range and help text
+from `setting`: an option is made of them, and the dataclass checks itself by them.
 """
 import argparse
 import contextlib

@@ -1,4 +1,4 @@
-"""Summaries for TensorBoard (`tf.summary`). A training goes on where they cannot be written."""
+"""Summaries for TensorBoard (`tf.summary`). A training does not end where they fail."""
 import threading
 
 from support.console import UserError, complain, reason

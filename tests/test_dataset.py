@@ -1,4 +1,4 @@
-"""The reader hands out the real data set, and refuses what is not it, in a sentence."""
+"""The real data set is read as published; anything else is refused in a sentence."""
 import os
 import pickle
 import shutil
