@@ -264,9 +264,10 @@ def test_without_pillow_heif_a_heic_photograph_is_named(tmp_path, monkeypatch, b
 
 @pytest.mark.parametrize("owner, name", [(Image, "open"), (Image.Image, "crop")])
 def test_a_pillow_that_has_changed_is_not_a_damaged_picture(tmp_path, monkeypatch, owner, name):
+    content = encodings(detail())["rgb.png"]
     monkeypatch.setattr(owner, name, lambda: "a function of other arguments")
     with pytest.raises(TypeError):
-        read(tmp_path, "a.png", encodings(detail())["rgb.png"], 8)
+        read(tmp_path, "a.png", content, 8)
 
 
 # ---- Large pictures ----
