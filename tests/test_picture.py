@@ -147,7 +147,7 @@ def test_a_bomb_is_refused_unread(tmp_path, content):
 
 
 def test_a_picture_to_be_reduced_may_have_fewer_pixels(tmp_path):
-    with pytest.raises(PictureError, match="too large a picture .9200 x 9200 pixels, at most 75 million"):
+    with pytest.raises(PictureError, match=".9200 x 9200 pixels, at most 75 million"):
         read(tmp_path, "x", png_bomb(9200, 9200), 96)
 
 
@@ -179,9 +179,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, *picture.size
 """
 
 
-@pytest.mark.parametrize("height, colour_type", [(reader.SIDE, 0), (5 * 10 ** 6, 2), (reader.SIDE, 2)],
-                         ids=["grey", "colour", "long colour"])
+@pytest.mark.parametrize("height, colour_type", [
+    (reader.SIDE, 0), (5 * 10 ** 6, 2), (reader.SIDE, 2)], ids=["grey", "colour", "long colour"])
 def test_a_picture_of_one_pixel_width_takes_little_memory(tmp_path, height, colour_type):
+    pytest.importorskip("resource")
     (tmp_path / "thin.png").write_bytes(png(1, height, colour_type))
     done = run_command(sys.executable, "-c", MEASURE, str(tmp_path / "thin.png"))
     assert done.returncode == 0, done.stderr
