@@ -4,7 +4,7 @@ from collections import namedtuple
 
 from ex03_cifar.classifier import temperature_variable
 from ex03_cifar.network import network
-from support.tf1 import tf
+from support.tf1 import all_finite, tf
 
 Model = namedtuple("Model", "images labels train losses loss correct logits learning_rate "
                             "temperature initialise state_saver release_saver")
@@ -60,16 +60,6 @@ def build(recipe, steps, first_kernel, training_network=network):
         initialise=tf.global_variables_initializer(),
         state_saver=tf.train.Saver(max_to_keep=None),
         release_saver=tf.train.Saver(released, max_to_keep=None))
-
-
-def all_finite(update, loss, variables):
-    """Run the operation `update` and return whether the loss and the new values are finite.
-
-    The loss alone would not show it: it is that of the weights before the update.
-    """
-    with tf.control_dependencies([update]):
-        values = [loss] + [variable.read_value() for variable in variables]
-        return tf.reduce_all([tf.reduce_all(tf.is_finite(value)) for value in values])
 
 
 def optimise(loss, batch_size, decay, step, recipe):
