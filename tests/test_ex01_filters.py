@@ -15,6 +15,10 @@ from support.tf1 import tf
 SCRIPT = os.path.join(ROOT, "ex01_filters.py")
 IMAGES = os.path.join(ROOT, "images")
 RESULTS = ("ex01_horizontal.png", "ex01_vertical.png")
+# Regions (left, top, right, bottom) of source.jpg.
+DECK, RIPPLES = (300, 332, 660, 355), (330, 520, 630, 636)
+PYLONS = ((246, 150, 279, 320), (682, 150, 715, 320))
+HANGERS = ((284, 262, 350, 326), (610, 262, 676, 326))
 
 
 def run(*arguments, **options):
@@ -78,6 +82,19 @@ def test_one_thread_without_onednn_changes_no_byte(default_run, tmp_path):
         TF_ENABLE_ONEDNN_OPTS="0", TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1"))
     assert done.returncode == 0, done.stderr
     assert contents(tmp_path) == contents(default_run)
+
+
+def test_each_result_shows_its_patterns_and_loses_the_others(default_run):
+    horizontal, vertical = [pixels(default_run, name).astype(float) for name in RESULTS]
+
+    def mean(pattern, box):
+        left, top, right, bottom = box
+        return pattern[top:bottom, left:right].mean()
+
+    for box in (DECK, RIPPLES):
+        assert mean(horizontal, box) > 50 and mean(horizontal, box) > 2.5 * mean(vertical, box)
+    for box in PYLONS + HANGERS:
+        assert mean(vertical, box) > 50 and mean(vertical, box) > 4 * mean(horizontal, box)
 
 
 def sobel(luma):
