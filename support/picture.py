@@ -46,7 +46,7 @@ LARGE_FILE = 32 << 20        # bytes; only one file above this is read at a time
 LONGEST = 4096               # pixels, the longer side of a reduced picture, whatever its shape
 
 RESEMBLING = 40  # levels of 256: pixels this close to a ground are hard to see on it
-ORIENTATION = 0x0112  # EXIF's tag: how the stored picture has to be turned to stand upright
+ORIENTATION = 0x0112  # EXIF's tag: how a stored picture is rotated or flipped to stand upright
 UPRIGHT = {2: Image.FLIP_LEFT_RIGHT, 3: Image.ROTATE_180, 4: Image.FLIP_TOP_BOTTOM,
            5: Image.TRANSPOSE, 6: Image.ROTATE_270, 7: Image.TRANSVERSE, 8: Image.ROTATE_90}
 

@@ -6,7 +6,7 @@ from ex03_cifar.calibration import calibration_error, fit_temperature
 
 
 def test_the_calibration_error_of_a_small_example():
-    """Two answers at 0.9, one of them right, and two at 0.6, both right: (0.8 + 0.8) / 4."""
+    """Two predictions at 0.9, one correct, and two at 0.6, both correct: (0.8 + 0.8) / 4."""
     probabilities = np.full((4, 10), 0.1 / 9)
     probabilities[:2, 3] = 0.9
     probabilities[2:] = 0.4 / 9

@@ -93,7 +93,7 @@ def test_a_float_picture_is_scaled_by_its_white(tmp_path, white, short_side):
 
 @pytest.mark.parametrize("mode, suffix", [("RGB", "jpg"), ("RGB", "png"), ("I;16", "png")])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_turned_camera_is_turned_back(tmp_path, orientation, mode, suffix):
+def test_a_rotated_camera_is_compensated(tmp_path, orientation, mode, suffix):
     gray = np.repeat(np.repeat(np.arange(6, dtype=np.uint8).reshape(2, 3) * 40, 8, 0), 8, 1)
     # How each of Exif's orientations (CIPA DC-008, tag 0x0112) stores the upright picture.
     stored = {1: gray, 2: gray[:, ::-1], 3: gray[::-1, ::-1], 4: gray[::-1], 5: gray.T,
@@ -113,7 +113,7 @@ def test_a_turned_camera_is_turned_back(tmp_path, orientation, mode, suffix):
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's; ./predict is tested for silence
 def test_a_cut_file_is_refused_or_whole(tmp_path):
-    """No picture is answered of which a part is missing: gray halves mislead."""
+    """No picture is returned of which a part is missing: gray halves mislead."""
     for name, content in formats().items():
         whole = small(read(tmp_path, "whole", content, 96))
         for share in np.linspace(0.02, 0.99, 25):

@@ -1,4 +1,4 @@
-"""./predict starts on the smallest part of TensorFlow, and answers as with all of it."""
+"""./predict starts on the smallest part of TensorFlow, and predicts as with all of it."""
 import glob
 import json
 import os
@@ -11,7 +11,7 @@ SHARED = os.path.join(os.path.dirname(ROOT), "shared", "photos-everyday")
 PHOTOS = sorted(glob.glob(os.path.join(SHARED, "*", "*.jpg")))[::8] or sorted(
     glob.glob(os.path.join(ROOT, "images", "*.jpg")))
 
-ANSWER = """
+PREDICT = """
 import sys
 sys.path.insert(0, {root!r})
 from support import tf1
@@ -44,9 +44,9 @@ runpy.run_path({predict!r}, run_name="__main__")
 """
 
 
-def answers(way):
+def predictions(way):
     """Return (the bits of all probabilities, whether the whole package was imported)."""
-    done = run_command(sys.executable, "-c", ANSWER.format(root=ROOT), way, *PHOTOS)
+    done = run_command(sys.executable, "-c", PREDICT.format(root=ROOT), way, *PHOTOS)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.split()
 
@@ -55,7 +55,7 @@ def answers(way):
 def test_each_way_gives_the_same_bits_without_a_word():
     """One way is the public one because the small one breaks off."""
     (small, small_package), (public, _), (broken, broken_package) = map(
-        answers, ("small", "public", "broken"))
+        predictions, ("small", "public", "broken"))
     assert small == public == broken and len(small) == len(PHOTOS) * 10 * 8
     assert (small_package, broken_package) == ("False", "True")
 
