@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 from helpers import ROOT
+from PIL import Image
 
 sys.path[:0] = [ROOT, os.path.join(ROOT, "tools")]
 
@@ -13,7 +14,7 @@ import draw_network  # noqa: E402
 import ex02_fashion_cnn as ex02  # noqa: E402
 from ex03_cifar import explain  # noqa: E402
 from ex03_cifar.classifier import Classifier  # noqa: E402
-from figures.ex02 import tiles  # noqa: E402
+from figures import ex02 as figures02, ex03 as figures03  # noqa: E402
 from support.tf1 import tf  # noqa: E402
 
 IMAGE = np.random.RandomState(0).randint(0, 256, (28, 28)).astype(np.uint8)
@@ -88,6 +89,27 @@ def test_a_unit_sees_the_part_that_is_drawn_and_nothing_else():
 
 
 def test_tiles_keep_the_order_and_the_sign():
-    sheet = tiles(np.ones((2, 2, 1)) * (1.0, -4.0, 2.0, 1.0, 3.0))
+    sheet = figures02.tiles(np.ones((2, 2, 1)) * (1.0, -4.0, 2.0, 1.0, 3.0))
     assert sheet.shape == (11, 11) and np.isnan(sheet[2]).all()
     assert (sheet[0, 0], sheet[0, 3], sheet[3, 0]) == (1, -1, 1)
+
+
+def test_pictures_of_networks_are_drawn_in_french_and_fit_a_screen(tmp_path):
+    rng, names = np.random.RandomState(0), ex02.CLASS_NAMES
+    photo = Image.fromarray(rng.randint(0, 256, (60, 80, 3)).astype(np.uint8))
+    part = rng.randint(0, 256, (5, 5, 3)).astype(np.uint8)
+    probabilities = rng.dirichlet(np.ones(10))
+    layers = [("Image", "", IMAGE), ("Convolution", " 3×3", rng.randn(28, 28, 20)),
+              ("Flatten, dense", "", rng.rand(16)), ("Output, softmax", "", probabilities)]
+    draw = {
+        "architecture": lambda path: figures02.draw_architecture(layers, names, path, "fr"),
+        "learning": lambda path: figures02.draw_learning(
+            (0, 5, 9), rng.randn(3, 3, 5, 5), rng.rand(9), path, "fr"),
+        "features": lambda path: figures03.draw_features(
+            [(1, 1, 5, [[part] * 4] * 3)] * 6, path, "fr"),
+        "explain": lambda path: figures03.draw_explanation(
+            photo, [(3, rng.rand(60, 80))] * 2, probabilities, names, path)}
+    for name in draw:
+        draw[name](str(tmp_path / name))
+        with Image.open(str(tmp_path / name)) as picture:
+            assert picture.width == 1245 and 200 < picture.height < 700 * 1.5, name

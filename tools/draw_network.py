@@ -116,10 +116,13 @@ def main():
     parser.add_argument("--output-dir", metavar="DIR", type=file_path, default=console.IMAGES,
                         help="Folder to write to; files of the same name are replaced (default: "
                              "images/).")
+    parser.add_argument("--data-dir", metavar="DIR", type=file_path,
+                        help="Folder of the Fashion-MNIST files (default: $KERAS_HOME, else "
+                             "~/.keras).")
     given = parser.parse_args()
     console.writable_folder(given.output_dir)
     from figures.ex02 import draw_architecture, draw_learning, draw_learnt_filters
-    training_set, (images, labels) = ex02.load_data()
+    training_set, (images, labels) = ex02.load_data(given.data_dir)
     model, session, _ = ex02.load_network(given.checkpoint_dir)
     boot = images[int(np.argmax(labels == ex02.CLASS_NAMES.index("Ankle boot")))]
     with session:
