@@ -47,7 +47,7 @@ def test_the_flops_of_a_run_are_those_of_its_stages():
 
 def test_figures_agree_with_one_another(small_recipe, capsys, tmp_path):
     path = tmp_path / "timeline.json"
-    arguments = ["--seconds", "3", "--precision", "bfloat16", "--timeline", str(path)]
+    arguments = ["--seconds", "1", "--precision", "bfloat16", "--timeline", str(path)]
     benchmark.main(arguments)
     text = capsys.readouterr().out
     mflop = float(re.search(r"(\d+) MFLOP per image in inference", text).group(1))
