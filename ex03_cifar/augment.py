@@ -83,7 +83,7 @@ def scale_jitter(images, rng, prob, scales, stretch=4 / 3):
     """Scale, stretch and shift images at random, each with probability `prob`.
 
     Photographs show objects at sizes that CIFAR-10 does not have, and squashing a rectangle to a
-    square stretches them. Beyond its border an image continues as its mirror image.
+    square stretches them. Beyond the border: reflect padding.
 
     Args:
         images: uint8 [N,H,H,3].

@@ -88,7 +88,7 @@ def begin(session, model, state, settings, count):
 
 
 def fit(session, model, recipe, run, state, settings, saved, training_set, held_out, stop):
-    """Train from the step of `saved` to the end; `saved` is updated and is what a state holds.
+    """Train from the step of `saved` to the end; `saved` is updated in place; training states hold it.
 
     Each set is (images uint8 [N,32,32,3], labels int32 [N]); `stop` is a `StopRequest`.
     """

@@ -55,7 +55,8 @@ def save(folder, session, saver, notes=None):
             shutil.copyfile(os.path.join(folder, MANIFEST), os.path.join(unfinished, "replaced"))
         for name, digest in _read_manifest(os.path.join(unfinished, MANIFEST)).items():
             path = os.path.join(folder, name)
-            if not os.path.exists(path) or _digest(path) != digest:  # else someone may read it now
+            # Equal files stay where they are: someone may be reading them.
+            if not os.path.exists(path) or _digest(path) != digest:
                 _persist(os.replace, os.path.join(unfinished, name), path)
         _sync_folder(folder)  # the manifest must not reach the disk before the names that it lists
         _persist(os.replace, os.path.join(unfinished, MANIFEST), os.path.join(folder, MANIFEST))
@@ -113,7 +114,7 @@ def load(folder, use, expected=(), maker=None):
 
 def _refused(folder, error):
     """Return the CheckpointError for what TensorFlow or a reader raised on verified files."""
-    # Of the system's errors (memory, open files, the disk) none proves another network.
+    # An error of the system (memory, open files, the disk) does not prove a foreign network.
     foreign = isinstance(error, (ValueError, tf.errors.NotFoundError,
                                  tf.errors.InvalidArgumentError)) or (
         isinstance(error, OSError) and error.errno is None)  # Saver's, on what is not a graph
@@ -156,8 +157,10 @@ def _readable(path):
     try:
         yield
     except (FileNotFoundError, NotADirectoryError):
-        raise CheckpointError("there is no complete checkpoint in %s: %s is missing (%s lists its "
-                              "files)." % (os.path.split(path) + (MANIFEST,)), path, "missing")
+        folder, name = os.path.split(path)
+        listed = "" if name == MANIFEST else ", which %s lists," % MANIFEST
+        raise CheckpointError("there is no complete checkpoint in %s: %s%s is missing."
+                              % (folder, name, listed), path, "missing")
     except OSError as error:
         raise CheckpointError("%s cannot be read: %s." % (path, reason(error)), path, "unreadable")
 
@@ -178,20 +181,20 @@ def _write_all(folder, session, saver, notes):
     with open(os.path.join(folder, MANIFEST), "w", encoding="utf-8", newline="\n") as stream:
         stream.write("".join(lines))
     for name in os.listdir(folder):
-        with open(os.path.join(folder, name), "r+b") as stream:  # Windows syncs no file to read
+        with open(os.path.join(folder, name), "r+b") as stream:  # to read is not enough for Windows
             os.fsync(stream.fileno())
 
 
 def _identity(digests):
-    """Return the ID in the file names: different contents replace no file of the old checkpoint."""
+    """Return the ID in the file names: other contents get other names and overwrite no old file."""
     return hashlib.sha256("".join(digests.values()).encode()).hexdigest()[:12]
 
 
 def _tidy(folder):
-    """Remove `.unfinished-*` folders and the files here that only manifests in these list.
+    """Remove `.unfinished-*` folders, and the files in `folder` that only their manifests list.
 
-    They are of the checkpoint that was replaced, or of a writer that failed or was killed. What
-    the current manifest lists stays, and so does what no manifest lists.
+    Such files belong to the checkpoint that was replaced, or to a writer that failed or was
+    killed. What the current manifest lists stays, and so does what no manifest lists.
     """
     try:
         kept = set(_read_manifest(os.path.join(folder, MANIFEST)))
@@ -224,7 +227,7 @@ def _read_manifest(path):
 
 
 def _manifest_identity(folder):
-    """Return what differs between two manifests, even where the same weights are released again."""
+    """Return a value that changes when the manifest is replaced, even by an equal one."""
     try:
         status = os.stat(os.path.join(folder, MANIFEST))
     except OSError:

@@ -21,7 +21,7 @@ def complain(sentence):
 
 
 def check(*packages, sentences=SENTENCES, complain=complain):
-    """Return where the program can run, or go on in the repository's `.venv` where that can.
+    """Return where the program can run, or continue in the repository's `.venv` where that can.
 
     Otherwise the program ends with code 2, after `complain(sentence)`.
 

@@ -1,4 +1,4 @@
-"""How `predict` talks: in French, its streams and argparse's sentences.
+"""The French of `predict`: its streams, and argparse's sentences.
 
 What it says is UTF-8 in files and pipes, whatever the locale; a terminal has its own encoding.
 """
@@ -31,7 +31,7 @@ def run(main):
         _silence_libraries()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's, on odd files: stderr is for what matters
+            warnings.simplefilter("ignore")  # Pillow's, about unusual files
             code = main()
     except OSError as error:
         complain("le système refuse l'accès à %s (%s)" % (

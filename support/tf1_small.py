@@ -33,7 +33,7 @@ def small_tensorflow():
             "platform.tf_logging")]
         session, ops, errors, saver, logging = parts
         logging.set_verbosity(logging.ERROR)  # in a notebook it would be INFO
-        session.Session(graph=ops.Graph()).close()  # the first looks for a GPU, and talks about it
+        session.Session(graph=ops.Graph()).close()  # the first looks for a GPU, and logs that
         return types.SimpleNamespace(
             Graph=ops.Graph, Session=session.Session, errors=errors,
             train=types.SimpleNamespace(import_meta_graph=saver.import_meta_graph))

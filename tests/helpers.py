@@ -238,10 +238,10 @@ def assert_same_bits(first, second):
 
 def block(folder):
     """Let no weights be released there: a run then keeps its states, the last one included."""
-    seal = os.path.join(folder, "SHA256SUMS")
-    if os.path.isfile(seal):
-        os.remove(seal)
-    os.makedirs(seal)
+    manifest = os.path.join(folder, "SHA256SUMS")
+    if os.path.isfile(manifest):
+        os.remove(manifest)
+    os.makedirs(manifest)
 
 
 def unblock(folder):
@@ -252,7 +252,7 @@ def unblock(folder):
 # ---- Untrained releases and small data sets ----
 
 def release(folder, seed=0, widths=(8, 16, 16), convolutions=2):
-    """Release an untrained network, which answers as formally as any."""
+    """Release an untrained network: it predicts as any other does, but at random."""
     from support import checkpoint
     session, saver, meta = untrained(seed, widths, convolutions)
     checkpoint.save(folder, session, saver, {".meta": meta})
@@ -260,7 +260,7 @@ def release(folder, seed=0, widths=(8, 16, 16), convolutions=2):
 
 @functools.lru_cache(maxsize=None)
 def untrained(seed, widths, convolutions):
-    """Return (session, saver, graph that answers) of a network with random weights."""
+    """Return (session, saver, inference graph) of a network with random weights."""
     from ex03_cifar.classifier import inference_graph, temperature_variable
     from ex03_cifar.network import network
     from support.tf1 import tf

@@ -1,4 +1,4 @@
-"""Genuine TensorFlow 1.15 and today's TensorFlow give the same pictures, answers and losses.
+"""Genuine TensorFlow 1.15 and today's TensorFlow give the same pictures, predictions and losses.
 
 These tests compare the Python that runs them with the one that $OTHER_PYTHON names; `.ci/run`
 runs them on Python 3.7 against 3.10 or later.
@@ -55,10 +55,10 @@ def test_fashion_mnist_is_evaluated_alike(tmp_path):
 def test_every_picture_gets_the_same_class_and_the_same_probabilities():
     pictures = sorted(glob.glob(os.path.join(PHOTOS, "*", "*.jpg"))
                       or glob.glob(os.path.join(ROOT, "images", "*.jpg")))
-    answers = [[json.loads(line) for line in text.splitlines()]
+    predictions = [[json.loads(line) for line in text.splitlines()]
                for text in both("predict", "--json", "--exact", *pictures)]
-    assert len(answers[0]) == len(answers[1]) == len(pictures) > 0
-    for first, second in zip(*answers):
+    assert len(predictions[0]) == len(predictions[1]) == len(pictures) > 0
+    for first, second in zip(*predictions):
         assert first["path"] == second["path"] and first["class"] == second["class"]
         for name, probability in first["probabilities"].items():
             assert abs(probability - second["probabilities"][name]) < 0.001, first["path"]

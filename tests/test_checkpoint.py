@@ -1,4 +1,4 @@
-"""A release is whole or refused, and changes in one step."""
+"""A release is refused unless it equals its manifest, and is replaced in one step."""
 import contextlib
 import os
 import random
@@ -17,7 +17,7 @@ POSITIONS = 40  # of a flipped byte and of a cut, in each file
 
 
 def refusal(folder):
-    """Return why the checkpoint in `folder` is refused, or None where it answers."""
+    """Return why the checkpoint in `folder` is refused, or None where it is used."""
     try:
         Classifier(folder).session.close()
     except checkpoint.CheckpointError as error:
@@ -136,7 +136,7 @@ def test_a_release_cut_off_at_any_change_to_the_disk_leaves_the_old_or_the_new_o
 
 
 def test_a_reader_during_releases_sees_the_old_or_the_new_network(tmp_path):
-    """Two networks are released in turn while they are read: every answer is one of theirs."""
+    """Two networks are released in turn while they are read: every prediction is one of theirs."""
     picture = np.random.RandomState(0).randint(0, 256, (1, 32, 32, 3)).astype(np.uint8)
     live, known, stop = str(tmp_path / "live"), [], threading.Event()
     for seed, widths in ((0, (8, 16, 16)), (1, (4, 8, 8))):

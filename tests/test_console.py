@@ -137,7 +137,7 @@ def build():
 
 
 def test_an_interrupt_amid_tensorflows_code_ends_the_process_at_once(tmp_path):
-    """Its C++ code turns the exception into another one, prints that, and goes on."""
+    """Its C++ code turns the exception into another one, prints that, and continues."""
     (tmp_path / "tensorflow").mkdir()
     (tmp_path / "tensorflow" / "__init__.py").write_text("")
     (tmp_path / "tensorflow" / "nest.py").write_text(SWALLOWED)

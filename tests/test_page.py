@@ -24,7 +24,7 @@ class Page:
         self.path = os.path.join(str(folder), "page.html")
         code, out, err = predict("--json", "--exact", "--explain", self.path, *options + (picture,))
         assert (code, err) == (0, ""), err
-        self.answer = json.loads(out)
+        self.prediction = json.loads(out)
         with open(self.path, encoding="utf-8") as stream:
             self.text = stream.read()
         self.numbers = json.loads(re.search(r'id="numbers">(.*?)</script>', self.text).group(1))
@@ -158,10 +158,10 @@ def test_the_contributions_add_up_to_the_logit(page, doubtful):
 def test_the_percentages_are_those_of_json_and_of_the_logits(page, doubtful):
     weights = variables(RELEASE)
     for shown, views in (page, 1), (doubtful, 4):
-        assert shown.numbers["probabilities"] == shown.answer["probabilities"]
+        assert shown.numbers["probabilities"] == shown.prediction["probabilities"]
         assert len(re.findall("vue 4", shown.text)) == (10 if views == 4 else 0)
         panels = shown.text.split('<div class="panel">')[1:]
-        for (name, probability), panel in zip(shown.answer["probabilities"].items(), panels):
+        for (name, probability), panel in zip(shown.prediction["probabilities"].items(), panels):
             percentage = ("%.1f\xa0%%" % (100 * probability)).replace(".", ",")
             assert "%s %s</label>" % (name, percentage) in shown.text
             assert panel.split("somme des")[1].count(percentage) == 1
@@ -312,7 +312,7 @@ def text_of(browser, selector):
 def test_a_click_on_a_class_shows_its_map(browser, page):
     show(browser, page)
     seen = set()
-    for label, name in enumerate(page.answer["probabilities"]):
+    for label, name in enumerate(page.prediction["probabilities"]):
         in_the_middle(browser, "label[for=class-%d]" % label).click()
         panel, = [panel for panel in browser.find_elements("css selector", ".panel")
                   if panel.is_displayed()]

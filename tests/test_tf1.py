@@ -1,4 +1,4 @@
-"""One file imports TensorFlow, when it is first used; no import runs up; a command is answered at once."""
+"""One file imports TensorFlow, when it is first used; no import runs up; --help is instant."""
 import ast
 import glob
 import os

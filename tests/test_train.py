@@ -65,8 +65,8 @@ def test_it_learns_500_images_and_a_new_process_restores_the_same_logits(small_d
                "assert np.mean(logits.argmax(axis=1) == labels) > 0.95\n"
                "print(logits.astype('<f4').tobytes().hex())\n")
     path = os.pathsep.join([ROOT, os.path.join(ROOT, "tests")])
-    answer = run_command(sys.executable, "-c", program, folder, env={"PYTHONPATH": path})
-    assert answer.returncode == 0 and len(answer.stdout) > 500 * 10 * 8, answer.stderr
+    done = run_command(sys.executable, "-c", program, folder, env={"PYTHONPATH": path})
+    assert done.returncode == 0 and len(done.stdout) > 500 * 10 * 8, done.stderr
 
     # The logits of the training session itself, before anything was saved, are the same bits.
     from ex03_cifar import graph as training
@@ -78,7 +78,7 @@ def test_it_learns_500_images_and_a_new_process_restores_the_same_logits(small_d
             checkpoint.load(folder, lambda prefix: model.release_saver.restore(session, prefix))
             images, _ = generated_images(500, seed=2)
             logits = session.run(model.logits, {model.images: images})
-    assert logits.astype("<f4").tobytes().hex() == answer.stdout.strip()
+    assert logits.astype("<f4").tobytes().hex() == done.stdout.strip()
 
 
 def test_it_learns_in_bfloat16_and_in_parts(small_data, tmp_path):
