@@ -194,6 +194,7 @@ def test_what_is_no_kernel_is_a_sentence(tmp_path, capsys, text, words):
     assert code == 2 and words in err and not (tmp_path / "out").exists()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
 def test_no_folder_name_breaks_the_output(tmp_path):
     folder = tmp_path / "d\u00e9\x1b[31m"
     done = run("--kernel", "2", "images/avion.jpg", "--output-dir", folder,

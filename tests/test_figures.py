@@ -1,4 +1,5 @@
 """Pictures are written whole or not at all, and look the same for everybody."""
+import os
 import signal
 import sys
 
@@ -6,8 +7,10 @@ import pytest
 from helpers import ROOT, run_command
 from PIL import Image
 
-from support.console import UserError
 from figures.common import save_png, write_whole
+from support.console import UserError
+
+posix = pytest.mark.skipif(os.name == "nt", reason="Windows has other limits, links and signals")
 
 
 def test_what_fails_half_way_leaves_what_was_there(tmp_path):
@@ -23,6 +26,17 @@ def test_what_fails_half_way_leaves_what_was_there(tmp_path):
     assert [found.name for found in tmp_path.iterdir()] == ["file"] and path.read_bytes() == b"old"
 
 
+def test_a_file_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
+    """On Windows one that a program has open."""
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(os, "replace", lambda *paths: open(str(tmp_path)))
+    with pytest.raises(UserError, match="file cannot be written: "):
+        write_whole(str(path), lambda stream: stream.write(b"new"))
+    assert [found.name for found in tmp_path.iterdir()] == ["file"] and path.read_bytes() == b"old"
+
+
+@posix
 def test_a_full_disk_leaves_no_unfinished_file(tmp_path):
     code = ("import resource, sys; from figures import common; from support import console; "
             "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); "
@@ -33,6 +47,7 @@ def test_a_full_disk_leaves_no_unfinished_file(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@posix
 def test_a_link_stays_a_link(tmp_path):
     (tmp_path / "target").write_bytes(b"old")
     (tmp_path / "link").symlink_to("target")
@@ -78,6 +93,7 @@ console.run(lambda: [write_whole(sys.argv[1], lambda stream: stream.write(bytes(
 """
 
 
+@posix
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
 def test_an_interrupt_leaves_no_temporary_file_and_no_false_error(tmp_path, number, code):
     for delay in range(12):
