@@ -88,7 +88,7 @@ def storm():  # signals arrive at any moment, in whichever thread the system cho
 
 threading.Thread(target=storm, daemon=True).start()
 threading.Thread(target=time.sleep, args=(9,), daemon=True).start()
-console.run(lambda: [write_whole(sys.argv[1], lambda stream: stream.write(bytes(9999)))
+console.run(lambda: [write_whole(sys.argv[1], lambda stream: stream.write(bytes(9999999)))
                      for _ in range(10 ** 6)])
 """
 
