@@ -150,7 +150,8 @@ def _open_file(path, turn, in_memory):
         raise PictureError("heavy", size >> 20, FILE_BYTES >> 20)
     if size > LARGE_FILE:
         turn.enter_context(_one_large_picture)
-    return io.BytesIO(stream.read()) if in_memory else stream
+    # Pillow 9 closes the descriptor of a TIFF twice: that of another thread's file, perhaps.
+    return io.BytesIO(stream.read()) if in_memory or size <= LARGE_FILE else stream
 
 
 @functools.lru_cache(maxsize=None)
