@@ -233,13 +233,13 @@ def train(recipe, options, training_set, held_out, name):
         raise UserError("--batch-size %d: there are only %d pictures to train on."
                         % (recipe.batch_size, len(images)))
     settings = dict(dataclasses.asdict(recipe), data=zlib.crc32(labels, zlib.crc32(images)))
-    state = RunState(options.checkpoint_dir)
+    state = RunState(options.checkpoint_dir, settings)
     steps = epoch_steps * recipe.epochs
     model = training_graph(recipe, steps)
     with tf.Session(graph=model.graph) as session:
         if options.fresh:
             state.clear()
-        saved = state.resume(session, model.state_saver, settings, say)
+        saved = state.resume(session, model.state_saver, say)
         if not saved:
             session.run(model.initialise)
             saved = Saved(0, {"history": [], "sums": [0, 0]}, {})
@@ -258,7 +258,8 @@ def train(recipe, options, training_set, held_out, name):
                     end_epoch(session, model, notes, held_out, epoch_steps, name)
                     writer = write_scalars(writer, notes["history"][-1], len(notes["history"]))
                 if stop.requested or seen == epoch_steps or time.monotonic() > due:
-                    state.save(session, model.state_saver, Saved(step + 1, notes, {}), settings)
+                    saved.step = step + 1
+                    state.save(session, model.state_saver, saved)
                     due = time.monotonic() + options.save_every
                 if stop.requested:
                     raise Interrupted("Interrupted after step %d, saved in %s: the same command, "

@@ -1,7 +1,6 @@
 """Augmentation: functions of (images, rng), images uint8 [N,H,W,3] in and out."""
 import numpy as np
 
-from ex03_cifar.recipes import schedule
 
 
 def training_batch(images, flipped, recipe, progress, rng):
@@ -21,7 +20,7 @@ def training_batch(images, flipped, recipe, progress, rng):
         images = colour_jitter(images, rng, recipe.colour_jitter_prob, recipe.colour_jitter)
     if recipe.cutout:
         images = cutout(images, rng, recipe.cutout)
-    for stage in schedule(recipe).stages[:-1]:
+    for stage in recipe.schedule.stages[:-1]:
         if progress < stage.end:
             return random_resized_crop(images, rng, stage.side, stage.crop)
     return images

@@ -18,7 +18,7 @@ from ex03_cifar.augment import training_batch
 from ex03_cifar.classifier import IMAGES_A_RUN
 from ex03_cifar.graph import build
 from ex03_cifar.network import flops
-from ex03_cifar.recipes import RECIPES, schedule
+from ex03_cifar.recipes import RECIPES
 from support import console
 from support.arguments import file_path, whole_number
 from support.tf1 import fastest, tf
@@ -67,9 +67,9 @@ def network(recipe):
 
 def run_flops(recipe):
     """Return the floating-point operations of a whole training run, as `network.flops` counts."""
-    seen = schedule(recipe).epoch_ends[-1] * recipe.batch_size
+    seen = recipe.schedule.epoch_ends[-1] * recipe.batch_size
     image = sum((stage.end - stage.begin) * flops(recipe.widths, recipe.convolutions, stage.side)
-                for stage in schedule(recipe).stages)
+                for stage in recipe.schedule.stages)
     return TRAINING * seen * image
 
 

@@ -1,9 +1,9 @@
-"""Several processes, on one machine or several, that train one network: one client, one graph.
+"""Train one network on several processes or machines: one client, one graph (in-graph replication).
 
-Task 0 is the client. It alone has the options, the data, the state and the weights; its graph
-splits each batch over the servers of all tasks (`shards`). The other tasks, the workers, run a
-server and compute what they are asked for. Besides, a connection between task 0 and each worker
-stays open: an empty line there and an answer back each second, and at last task 0's reason to end.
+Task 0 is the only client. It alone has the options, the data, the state and the weights; its graph
+splits each batch over the TensorFlow servers of all tasks (`shards`). The other tasks, the workers,
+only run a server. Besides, a TCP connection between task 0 and each worker stays open, on which
+task 0 sends a heartbeat every second, the worker replies, and task 0 finally says why it ends.
 """
 import contextlib
 import functools
@@ -24,7 +24,7 @@ from support.run_state import cores
 from support.tf1 import tf
 
 DEVICE = "/job:worker/replica:0/task:%d/device:CPU:0"
-LOST = 20  # seconds without a sign of life
+LOST = 20  # seconds without a heartbeat
 
 
 def run(options, train):
@@ -34,8 +34,8 @@ def run(options, train):
         options: the namespace of `options.parse`.
         train: a function of `open_session`, as `train.train` takes it; called by task 0.
     Raises:
-        UserError: a task is missing or lost; of a worker also: task 0 has ended, and why.
-        UsageError: the tasks do not fit together.
+        UserError: a task is missing or lost; in a worker also: task 0 has failed, and why.
+        UsageError: the tasks have different addresses or TensorFlow versions.
     """
     quiet_libraries()
     if options.task:
@@ -45,13 +45,13 @@ def run(options, train):
 
 
 def quiet_libraries():
-    """Turn off the log output of TensorFlow and gRPC, and their waiting for a server that is lost."""
+    """Turn off the log output of TensorFlow and gRPC, and gRPC's wait for a server that is lost."""
     os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", GRPC_VERBOSITY="NONE", GRPC_FAIL_FAST="true")
 
 
 # ---- Task 0 ----
 def lead(addresses, timeout, threads, children, train):
-    """Connect to the workers, start the server, train; tell the workers how that ended."""
+    """Connect to the workers, start the server and train; send the workers the outcome."""
     streams, lost, ending, server = [], [], [0, ""], None
     try:
         meet(addresses, timeout, children, streams)
@@ -65,7 +65,7 @@ def lead(addresses, timeout, threads, children, train):
             ending = [Interrupted.code, "Ctrl-C."]
         raise
     finally:
-        server = None  # TensorFlow 1.15 fails where this is left to the end of the interpreter
+        server = None  # TensorFlow 1.15 raises if the interpreter's exit deletes it
         for stream in streams:
             with contextlib.suppress(OSError):
                 stream.sendall(json.dumps(ending).encode() + b"\n")
@@ -75,7 +75,7 @@ def meet(addresses, timeout, children, streams):
     """Append a connection to each worker to `streams`, in order, once its server runs.
 
     Args:
-        children: the workers' processes where this one has started them, a list.
+        children: the workers' processes, a list; empty if this process did not start them.
     """
     bind(addresses, 0).close()
     deadline = time.monotonic() + timeout
@@ -97,14 +97,14 @@ def meet(addresses, timeout, children, streams):
 
 
 def check(addresses, task, stream):
-    """Ask a worker for a sign of life.
+    """Send a worker a heartbeat and read its reply.
 
     Raises:
-        OSError: there is none.
-        UsageError: it was told other addresses, or has another TensorFlow.
+        OSError: there is no reply.
+        UsageError: it has other addresses or another TensorFlow version.
     """
     stream.sendall(b"\n")
-    theirs, expected = read_line(stream), greeting(addresses, task)
+    theirs, expected = read_line(stream), identity(addresses, task)
     if theirs.split(",")[0] != expected.split(",")[0]:
         raise OSError("another program is there")
     if theirs != expected:
@@ -113,7 +113,7 @@ def check(addresses, task, stream):
 
 
 def watch(addresses, task, stream, lost):
-    """Ask a worker for a sign of life each second; put a sentence into `lost` once there is none."""
+    """Send a worker heartbeats; append a sentence to `lost` once it does not reply."""
     try:
         while True:
             check(addresses, task, stream)
@@ -125,11 +125,11 @@ def watch(addresses, task, stream, lost):
 
 @contextlib.contextmanager
 def cluster_session(target, tasks, lost, recipe, steps, first_kernel):
-    """As `graph.training_session`, each batch split over so many tasks.
+    """Open a session as `graph.training_session` does, each batch split over `tasks` tasks.
 
-    The session's `run` raises a UserError once a task is lost.
+    Its `run` raises a UserError once `lost`, a list, has a sentence.
     """
-    from ex03_cifar.shards import sharded_network  # here: to define it takes TensorFlow
+    from ex03_cifar.shards import sharded_network  # here: its decorators need TensorFlow
 
     class Session(tf.Session):
         def run(self, *arguments, **options):
@@ -140,7 +140,7 @@ def cluster_session(target, tasks, lost, recipe, steps, first_kernel):
                     result.set_result(tf.Session.run(self, *arguments, **options))
                 except BaseException as error:
                     result.set_exception(error)
-            # TensorFlow 1.15 does not return where a task is lost, so this thread does not wait.
+            # In TensorFlow 1.15 this call never returns once a task is lost.
             threading.Thread(target=compute, daemon=True).start()
             while not lost:
                 try:
@@ -149,7 +149,7 @@ def cluster_session(target, tasks, lost, recipe, steps, first_kernel):
                     continue
                 except (tf.errors.UnavailableError, tf.errors.AbortedError,
                         tf.errors.DeadlineExceededError) as error:
-                    time.sleep(2)  # in which `watch` finds out which one it is
+                    time.sleep(2)  # `watch` needs a second to find out which task it is
                     lost.append("the exchange with the other tasks failed: %s." % reason(error))
             raise UserError(lost[0])
 
@@ -160,16 +160,16 @@ def cluster_session(target, tasks, lost, recipe, steps, first_kernel):
     try:
         yield session, model
     finally:
-        if not lost:  # else it might wait for the lost task for ever
+        if not lost:  # closing could wait for the lost task endlessly
             session.close()
 
 
 # ---- The workers ----
 def work(addresses, task, timeout, threads=0):
-    """Run a server for task 0 until that has ended.
+    """Run a server until task 0 has ended.
 
     Raises:
-        UserError: task 0 did not come, is lost or has failed.
+        UserError: task 0 did not connect, is lost or has failed.
         Interrupted: task 0 was interrupted.
     """
     stream, server = welcome(addresses, task, timeout), None
@@ -178,7 +178,7 @@ def work(addresses, task, timeout, threads=0):
         say("Task %d computes for %s." % (task, title(addresses, 0)))
         stream.settimeout(timeout + LOST)  # task 0 may still wait for other workers
         while not message:
-            stream.sendall(greeting(addresses, task).encode() + b"\n")
+            stream.sendall(identity(addresses, task).encode() + b"\n")
             message = read_line(stream)
             stream.settimeout(LOST)
         code, sentence = json.loads(message)
@@ -192,9 +192,9 @@ def work(addresses, task, timeout, threads=0):
 
 
 def welcome(addresses, task, timeout):
-    """Return the connection that task 0 has made."""
+    """Wait for task 0 to connect; return the connection."""
     with bind(addresses, task) as listener:
-        greeting(addresses, task)  # imports TensorFlow: afterwards task 0 does not wait for that
+        identity(addresses, task)  # imports TensorFlow now: a heartbeat does not wait for it
         say("Task %d waits for %s, %g s at most." % (task, title(addresses, 0), timeout))
         listener.listen(16)
         listener.settimeout(0.5)
@@ -210,13 +210,13 @@ def welcome(addresses, task, timeout):
 
 
 # ---- All tasks ----
-def greeting(addresses, task):
-    """Return what a worker answers, and task 0 expects, on each empty line."""
+def identity(addresses, task):
+    """Return the reply of a worker to a heartbeat, which task 0 compares with its own."""
     return "exercise 3, task %d of %s, TensorFlow %s" % (task, ",".join(addresses), tf.VERSION)
 
 
 def read_line(stream):
-    """Return the next line of a connection, a str. Raises OSError where none comes in time."""
+    """Return the next line of a connection, a str. Raises OSError if none comes in time."""
     line = b""
     try:
         while not line.endswith(b"\n"):
@@ -225,16 +225,16 @@ def read_line(stream):
                 raise OSError("the connection was closed")
             line += byte
     except socket.timeout:
-        raise OSError("there was no sign of life for %g s" % stream.gettimeout())
+        raise OSError("it has been silent for %g s" % stream.gettimeout())
     return line[:-1].decode(errors="replace")
 
 
 def bind(addresses, task):
-    """Return a socket that is bound to a task's address. Raises UserError where it is not ours."""
+    """Return a socket bound to a task's address. Raises UserError if it is another machine's."""
     try:
         return bound(*split(addresses[task]))
     except OSError as error:
-        raise UserError("%s cannot listen there: %s. Each machine gets its own --task."
+        raise UserError("%s cannot listen there: %s. Give each machine its own --task."
                         % (title(addresses, task), reason(error)))
 
 
@@ -242,7 +242,7 @@ def serve(addresses, task, threads=0):
     """Start TensorFlow's server; return it.
 
     Args:
-        threads: how many compute; 0 for as many as there are processors.
+        threads: number of threads that compute; 0 for one per core.
     Raises:
         UserError: it cannot be started there.
     """
@@ -250,9 +250,9 @@ def serve(addresses, task, threads=0):
     try:
         server = tf.train.Server({"worker": addresses}, "worker", task, start=False,
                                  config=tf.ConfigProto(intra_op_parallelism_threads=threads))
-        if not restrict(port, host):  # by itself it is reached by all of the machine's addresses
-            say("TensorFlow's server listens on all addresses of this machine, without "
-                "authentication: block port %d for all but the other tasks." % port)
+        if not restrict(port, host):  # the server listens on all addresses of the machine
+            say("TensorFlow's server has no authentication and listens on all addresses of this "
+                "machine: block port %d for all but the other tasks." % port)
         server.start()
         return server
     except (OSError, tf.errors.OpError) as error:
@@ -281,7 +281,7 @@ def local_workers(options):
                 [sys.executable, "-m", "ex03_cifar.cluster",
                  json.dumps([addresses, task, options.cluster_timeout, threads])],
                 stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd=REPOSITORY,
-                start_new_session=True))  # Ctrl-C is for this process only
+                start_new_session=True))  # Ctrl-C goes to this process only
         yield addresses, threads, children
     finally:
         for child in children:
@@ -290,13 +290,13 @@ def local_workers(options):
 
 
 def child():
-    """Be a worker of `--processes`, for as long as the process that has started it."""
+    """Run a worker of `--processes`; end with the process that has started it."""
     def end_with_parent():
-        os.read(0, 1)  # returns once the other end of the pipe is closed
+        os.read(0, 1)  # returns when the parent ends and the pipe is closed
         os._exit(1)
     threading.Thread(target=end_with_parent, daemon=True).start()
     quiet_libraries()
-    with contextlib.suppress(UserError):  # task 0 says it
+    with contextlib.suppress(UserError):  # task 0 prints it
         work(*json.loads(sys.argv[1]))
 
 

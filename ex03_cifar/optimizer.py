@@ -6,9 +6,9 @@ class MuonOptimizer(tf.train.Optimizer):
     """Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/) for conv kernels.
 
     The Nesterov momentum of a kernel [h,w,C,F], seen as a matrix [h*w*C,F], is replaced by the
-    nearest (semi-)orthogonal matrix, so that every direction is learnt at the same pace. The
-    kernels are used before a batch normalisation, where only their direction counts; each filter
-    bank is therefore kept at the norm sqrt(F), and the learning rate is the step relative to it.
+    nearest (semi-)orthogonal matrix, so that every direction is learnt at the same pace. A batch
+    normalisation follows each kernel, so that only its direction counts; its norm is therefore kept
+    at sqrt(F), and the learning rate is the length of a step relative to it.
     """
 
     def __init__(self, learning_rate, momentum, precision="float32", name="Muon"):
@@ -16,8 +16,8 @@ class MuonOptimizer(tf.train.Optimizer):
 
         Args:
             learning_rate, momentum: each a float or a scalar float32 tensor.
-            precision: what the orthogonal step is computed in, "float32" or "bfloat16", which it
-                tolerates (the write-up does so, too).
+            precision: dtype of the orthogonalisation, "float32" or "bfloat16", which is precise
+                enough (the write-up uses it).
         """
         super(MuonOptimizer, self).__init__(use_locking=False, name=name)
         self._learning_rate = learning_rate
@@ -39,13 +39,13 @@ class MuonOptimizer(tf.train.Optimizer):
 
 
 def orthogonalise(matrix, precision="float32", steps=3):
-    """Return the matrix [M,F] with its singular values drawn to about 1, by Newton-Schulz.
+    """Return the float32 matrix [M,F] with all singular values near 1, by Newton-Schulz iterations.
 
-    The quintic 3.4445 x - 4.7750 x^3 + 2.0315 x^5 takes every singular value from (0, 1] near 1
-    within a few rounds, with matrix products alone (the Muon write-up tells how it was found).
+    The quintic 3.4445 x - 4.7750 x^3 + 2.0315 x^5 moves every singular value from (0, 1] close to
+    1 within a few iterations, by matrix products alone (the Muon write-up derives it).
     """
     tall = matrix.shape[0] > matrix.shape[1]
-    x = tf.transpose(matrix) if tall else matrix  # the smaller Gram matrix is the cheaper one
+    x = tf.transpose(matrix) if tall else matrix  # the smaller Gram matrix is cheaper
     x = tf.cast(x / (tf.norm(x) + 1e-7), precision)
     for _ in range(steps):
         gram = tf.matmul(x, x, transpose_b=True)

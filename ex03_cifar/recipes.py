@@ -63,6 +63,11 @@ class Recipe:
         for option, problem in contradictions(self):
             raise ValueError("--%s: %s" % (option, problem))
 
+    @property
+    def schedule(self):
+        """What follows from it in time, as a `Schedule`."""
+        return schedule(self)
+
 
 def contradictions(recipe):
     """Yield (option, problem) for values that are in range but do not fit together."""

@@ -3,7 +3,7 @@ import dataclasses
 import os
 
 from ex03_cifar.classifier import RELEASE, Classifier
-from ex03_cifar.recipes import Recipe, schedule
+from ex03_cifar.recipes import Recipe
 from support import checkpoint
 from support.console import say
 from support.reports import read_notes
@@ -29,9 +29,14 @@ def draw_curves(folder, path):
 
     notes = checkpoint.load(folder, read)
     if notes:
-        from figures.ex03 import draw_training
         settings = {name: tuple(value) if isinstance(value, list) else value
                     for name, value in notes["settings"].items() if name != "data"}
-        plan = schedule(dataclasses.replace(Recipe(), **settings))
-        draw_training(notes["history"], path, plan.stages, plan.epoch_ends, plan.full_epochs)
+        draw_history(notes["history"], dataclasses.replace(Recipe(), **settings), path)
     return bool(notes)
+
+
+def draw_history(history, recipe, path):
+    """Draw the training curves of a run of `recipe` into the PNG `path`."""
+    from figures.ex03 import draw_training
+    plan = recipe.schedule
+    draw_training(history, path, plan.stages, plan.epoch_ends, plan.full_epochs)

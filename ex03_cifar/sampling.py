@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from ex03_cifar.augment import training_batch
-from ex03_cifar.recipes import schedule
 
 # What a run remembers of its images; saved with the training state.
 # losses: float32 [N], the cross-entropy of each image when it was last trained on
@@ -40,9 +39,9 @@ def begin_epoch(samples, recipe, epoch):
     rng = np.random.RandomState([recipe.seed, epoch])
     if epoch == 0:
         flipped[:] = rng.rand(len(losses)) < 0.5
-    size = schedule(recipe).epoch_sizes[epoch]
+    size = recipe.schedule.epoch_sizes[epoch]
     if size < len(losses):
-        order[:] = select(losses, rng, size, schedule(recipe).random_images)
+        order[:] = select(losses, rng, size, recipe.schedule.random_images)
     else:
         order[:] = rng.permutation(len(losses))
     seen = order[:size - size % recipe.batch_size]
@@ -70,7 +69,7 @@ def batches(images, samples, recipe, start):
     epoch's images are selected by the losses. Random numbers depend on the seed and the step
     alone, so that a resumed run needs no memory of the batches before.
     """
-    size, ends = recipe.batch_size, schedule(recipe).epoch_ends
+    size, ends = recipe.batch_size, recipe.schedule.epoch_ends
     with ThreadPoolExecutor(1) as pool:
         for epoch in range(int(np.searchsorted(ends, start, side="right")), len(ends)):
             first = ends[epoch - 1] if epoch else 0

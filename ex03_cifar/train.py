@@ -21,8 +21,7 @@ from ex03_cifar.calibration import fit_temperature
 from ex03_cifar.classifier import inference_graph, mean_by_picture, run_in_parts
 from ex03_cifar.graph import training_session
 from ex03_cifar.network import whitening_kernel
-from ex03_cifar.recipes import schedule
-from ex03_cifar.release import draw_curves, release
+from ex03_cifar.release import draw_history, release
 from ex03_cifar.views import cifar_views
 from support import checkpoint, console
 from support.console import Interrupted, UserError, say
@@ -54,31 +53,31 @@ def train(recipe, run, open_session=training_session):
         Interrupted: on Ctrl-C or SIGTERM, after the state was saved.
         UserError: the data, the state or the weights cannot be read or written.
     """
-    state = RunState(run.checkpoint_dir)
     pictures = console.writable_folder(run.output_dir)
     images, labels = dataset.load_train(run.data_dir, recipe.images)
     settings = dict(dataclasses.asdict(recipe), data=zlib.crc32(labels, zlib.crc32(images)))
+    state = RunState(run.checkpoint_dir, settings)
     training_set, held_out = dataset.hold_out(images, labels, recipe.validation)
     kernel = whitening_kernel(training_set[0][:WHITENING_IMAGES])
-    steps = schedule(recipe).epoch_ends[-1]
+    steps = recipe.schedule.epoch_ends[-1]
     with open_session(recipe, steps, kernel) as (session, model), StopRequest() as stop:
         if run.fresh:
             state.clear()
-        saved = begin(session, model, state, settings, len(training_set[0]))
-        fit(session, model, recipe, run, state, settings, saved, training_set, held_out, stop)
+        saved = begin(session, model, state, len(training_set[0]))
+        fit(session, model, recipe, run, state, saved, training_set, held_out, stop)
         write_weights(session, model, recipe, run.checkpoint_dir, held_out,
                       {"settings": settings, "history": saved.notes["history"]})
         state.clear()
     path = os.path.join(pictures, "ex03_training.png")
-    draw_curves(run.checkpoint_dir, path)
+    draw_history(saved.notes["history"], recipe, path)
     say("Saved the weights in %s, drew %s.\nTo try them: %s" % (
         run.checkpoint_dir, path,
         console.command("./predict", run.checkpoint_dir, options.RELEASE) + " images/avion.jpg"))
 
 
-def begin(session, model, state, settings, count):
+def begin(session, model, state, count):
     """Restore the state of an interrupted run, or begin one on `count` images; return its `Saved`."""
-    saved = state.resume(session, model.state_saver, settings, say)
+    saved = state.resume(session, model.state_saver, say)
     if saved:
         say("Resuming from step %d (epoch %d), saved in %s."
             % (saved.step, len(saved.notes["history"]) + 1, state.folder))
@@ -87,12 +86,12 @@ def begin(session, model, state, settings, count):
     return Saved(0, {"history": [], "sums": [0, 0, 0]}, sampling.new_samples(count)._asdict())
 
 
-def fit(session, model, recipe, run, state, settings, saved, training_set, held_out, stop):
+def fit(session, model, recipe, run, state, saved, training_set, held_out, stop):
     """Train from the step of `saved` to the end; `saved` is updated in place; training states hold it.
 
     Each set is (images uint8 [N,32,32,3], labels int32 [N]); `stop` is a `StopRequest`.
     """
-    (images, labels), ends, start = training_set, schedule(recipe).epoch_ends, saved.step
+    (images, labels), ends, start = training_set, recipe.schedule.epoch_ends, saved.step
     say("Training on %d images, %d held out, %d steps; at the end the weights in %s are replaced."
         % (len(images), len(held_out[0]), ends[-1] - start, run.checkpoint_dir))
     samples = sampling.Samples(**saved.arrays)
@@ -112,7 +111,7 @@ def fit(session, model, recipe, run, state, settings, saved, training_set, held_
                     learning_rate=float(session.run(model.learning_rate))), epoch + 1)
             last, stopping = saved.step == ends[-1], stop.requested
             if last or stopping or time.monotonic() - kept > run.save_every:
-                state.save(session, model.state_saver, saved, settings)
+                state.save(session, model.state_saver, saved)
                 kept = time.monotonic()
             if stopping and not last:
                 raise Interrupted("Interrupted after step %d, saved in %s: the same command, "

@@ -33,13 +33,15 @@ class RunState:
     what the loop keeps besides. A finished run clears it.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, settings):
         """Lock the state below `folder`.
 
+        Args:
+            settings: a dict of what JSON holds; only a run with the same settings can resume.
         Raises:
             UserError: the folder cannot be written, or another training has locked it.
         """
-        self.folder = os.path.join(folder, "state")
+        self.folder, self.settings = os.path.join(folder, "state"), settings
         try:
             os.makedirs(self.folder, exist_ok=True)
             # SQLite locks files on every system; the lock ends with its process, however that ends.
@@ -53,18 +55,15 @@ class RunState:
             raise UserError("the training state cannot be written to %s: %s."
                             % (self.folder, reason(error)))
 
-    def save(self, session, saver, saved, settings):
-        """Save the variables and `saved`, of a run with these settings.
+    def save(self, session, saver, saved):
+        """Save the variables and `saved`, a `Saved`.
 
-        Args:
-            saved: a `Saved`.
-            settings: a dict of what JSON holds; only a run with the same settings can resume.
         Raises:
             checkpoint.CheckpointError: they cannot be written; the states before are untouched.
         """
         arrays = io.BytesIO()
         np.savez(arrays, **saved.arrays)
-        notes = {"step": saved.step, "settings": settings, "notes": saved.notes,
+        notes = {"step": saved.step, "settings": self.settings, "notes": saved.notes,
                  "cores": cores(), "devices": devices(session)}
         path = self._path(saved.step)
         try:
@@ -80,11 +79,10 @@ class RunState:
             if step not in kept:
                 shutil.rmtree(path, ignore_errors=True)
 
-    def resume(self, session, saver, settings, say):
+    def resume(self, session, saver, say):
         """Restore the newest state that is not damaged; delete none.
 
         Args:
-            settings: as for `save`; they must be those that the state was saved with.
             say: a function that takes a line of text for the user.
         Returns:
             a `Saved`, or None if there is no state.
@@ -95,7 +93,7 @@ class RunState:
         def use(prefix):
             with open(prefix + ".json", encoding="utf-8") as stream:
                 noted = json.load(stream)
-            self._compare(noted["settings"], json.loads(json.dumps(settings)))
+            self._compare(noted["settings"], json.loads(json.dumps(self.settings)))
             for what, now in ("cores", cores()), ("devices", devices(session)):
                 if noted.get(what, now) != now:  # sums are split among them
                     say("Saved on %d %s, resumed on %d: the same to rounding, not bit for bit."

@@ -273,7 +273,7 @@ def test_a_task_that_waits_says_for_whom_and_gives_up(small_data, tmp_path, ther
 
 def test_another_tensorflow_is_refused_and_another_program_ignored(tmp_path, small_data):
     with Cluster(str(tmp_path), small_run(small_data, str(tmp_path)), tasks=[0]) as processes:
-        answers = iter([b"HTTP/1.1 400 Bad Request\r\n", cluster.greeting(
+        answers = iter([b"HTTP/1.1 400 Bad Request\r\n", cluster.identity(
             processes.addresses, 1).replace(tf.VERSION, "0.12").encode() + b"\n"])
         with ports.bound(*ports.split(processes.addresses[1])) as listener:
             listener.listen(1)
@@ -300,7 +300,7 @@ def test_a_port_scan_does_not_disturb_a_worker(tmp_path, small_data):
             scanner.sendall(b"GET / HTTP/1.0\r\n\r\n")
             with socket.create_connection(address) as stream:
                 stream.sendall(b"\n")
-                assert cluster.read_line(stream) == cluster.greeting(processes.addresses, 1)
+                assert cluster.read_line(stream) == cluster.identity(processes.addresses, 1)
                 stream.sendall(b'[1, "that is enough."]\n')
                 (code, text), = processes.end(60).values()
     assert code == 1 and "error: task 0 (%s) has ended: that is enough.\n" % (
@@ -373,7 +373,7 @@ def test_tensorflows_server_is_reached_by_the_given_address_only(small_data, tmp
 
 
 def test_where_the_system_has_no_filter_the_server_starts_with_a_warning(monkeypatch, capsys):
-    monkeypatch.setattr(ports.sys, "platform", "darwin")
+    monkeypatch.setattr(ports.os.path, "isdir", lambda path: False)
     address, = ports.free_addresses(1)
     assert cluster.serve([address], 0) is not None
     assert "block port %s" % address.split(":")[1] in capsys.readouterr().out

@@ -21,8 +21,7 @@ def session():
 
 def save(state, session, step):
     session.run(tf.global_variables()[0].assign(np.full(50, 0.1 * step, np.float32)))
-    state.save(session, session.saver, Saved(step, {"sum": 0.1 * step}, {"order": np.arange(step)}),
-               SETTINGS)
+    state.save(session, session.saver, Saved(step, {"sum": 0.1 * step}, {"order": np.arange(step)}))
 
 
 SETTINGS = {"seed": 1, "widths": (1, 2)}
@@ -30,13 +29,13 @@ SETTINGS = {"seed": 1, "widths": (1, 2)}
 
 def test_a_run_resumes_from_the_newest_state_that_is_not_damaged_and_deletes_none(
         tmp_path, session):
-    state, said = RunState(str(tmp_path)), []
+    state, said = RunState(str(tmp_path), SETTINGS), []
     for step in 1, 2, 4:
         save(state, session, step)
     assert state.steps() == [4, 2]
     newest, = glob.glob(os.path.join(state.folder, "step-00000004", "*.data*"))
     os.truncate(newest, 10)
-    saved = state.resume(session, session.saver, SETTINGS, said.append)
+    saved = state.resume(session, session.saver, said.append)
     assert (saved.step, saved.notes) == (2, {"sum": 0.2}) and newest in said[0]
     assert saved.arrays["order"].tolist() == [0, 1] and state.steps() == [4, 2]
     weights = session.run(tf.global_variables()[0])
@@ -44,7 +43,7 @@ def test_a_run_resumes_from_the_newest_state_that_is_not_damaged_and_deletes_non
     save(state, session, 3)  # the damaged one is not counted among the states that are kept
     assert state.steps() == [3, 2]
     state.clear()
-    assert state.resume(session, session.saver, {}, said.append) is None
+    assert state.resume(session, session.saver, said.append) is None
 
 
 @pytest.mark.parametrize("failing", ["open", "load", "restore"])
@@ -54,7 +53,7 @@ def test_a_run_resumes_from_the_newest_state_that_is_not_damaged_and_deletes_non
     tf.errors.UnknownError(None, None, "Input/output error")],
     ids=lambda error: type(error).__name__ + str(getattr(error, "errno", "")))
 def test_a_passing_error_is_not_taken_for_damage(tmp_path, session, monkeypatch, failing, error):
-    state, said = RunState(str(tmp_path)), []
+    state, said = RunState(str(tmp_path), SETTINGS), []
     save(state, session, 1)
     save(state, session, 2)
 
@@ -65,32 +64,33 @@ def test_a_passing_error_is_not_taken_for_damage(tmp_path, session, monkeypatch,
         patch.setattr({"open": "support.checkpoint.open_regular", "load": "numpy.load",
                        "restore": "tensorflow.compat.v1.train.Saver.restore"}[failing], fail)
         with pytest.raises((type(error), UserError)) as raised:
-            state.resume(session, session.saver, SETTINGS, said.append)
+            state.resume(session, session.saver, said.append)
     assert "--fresh" not in str(raised.value) and "another network" not in str(raised.value)
     assert getattr(raised.value, "problem", "unreadable") == "unreadable"
     assert said == [] and state.steps() == [2, 1]
-    assert state.resume(session, session.saver, SETTINGS, said.append).step == 2
+    assert state.resume(session, session.saver, said.append).step == 2
 
 
 def test_settings_that_differ_are_named(tmp_path, session):
-    state = RunState(str(tmp_path))
+    state = RunState(str(tmp_path), SETTINGS)
     save(state, session, 1)
     with pytest.raises(UsageError, match="seed 1, now 2.*--fresh"):
-        state.resume(session, session.saver, dict(SETTINGS, seed=2), print)
+        state.settings = dict(SETTINGS, seed=2)
+        state.resume(session, session.saver, print)
     assert state.steps() == [1]
 
 
 def test_a_second_run_in_the_folder_is_refused(tmp_path):
-    first = RunState(str(tmp_path))
+    first = RunState(str(tmp_path), SETTINGS)
     with pytest.raises(UserError, match="another training"):
-        RunState(str(tmp_path))
+        RunState(str(tmp_path), SETTINGS)
     first.lock.close()
-    RunState(str(tmp_path))
+    RunState(str(tmp_path), SETTINGS)
 
 
 def test_another_number_of_cores_is_announced(tmp_path, session, monkeypatch):
-    state, said = RunState(str(tmp_path)), []
+    state, said = RunState(str(tmp_path), SETTINGS), []
     save(state, session, 1)
     monkeypatch.setattr(run_state, "cores", lambda: 999)
-    state.resume(session, session.saver, SETTINGS, said.append)
+    state.resume(session, session.saver, said.append)
     assert "resumed on 999: the same to rounding, not bit for bit" in said[0]
