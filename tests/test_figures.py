@@ -82,14 +82,18 @@ import os, sys, threading, time
 from figures.common import write_whole
 from support import console
 
-def storm():  # signals arrive at any moment, in whichever thread the system chooses
-    time.sleep(0.05 + int(sys.argv[3]) / 2000)
+def storm():  # a signal, which the system gives to whichever thread it chooses
+    time.sleep(0.02 + int(sys.argv[3]) / 700)
     os.kill(os.getpid(), int(sys.argv[2]))
 
-threading.Thread(target=storm, daemon=True).start()
-threading.Thread(target=time.sleep, args=(9,), daemon=True).start()
-console.run(lambda: [write_whole(sys.argv[1], lambda stream: stream.write(bytes(9999999)))
-                     for _ in range(10 ** 6)])
+def main():
+    write_whole(sys.argv[1], lambda stream: None)
+    threading.Thread(target=storm, daemon=True).start()
+    threading.Thread(target=time.sleep, args=(9,), daemon=True).start()
+    while True:
+        write_whole(sys.argv[1], lambda stream: stream.write(bytes(9999999)))
+
+console.run(main)
 """
 
 
