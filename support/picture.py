@@ -189,7 +189,8 @@ def _decoding(ours=OUR_ERRORS, unidentified="unknown"):
     except Exception as error:
         modules = {frame.f_globals.get("__name__", "").split(".")[0]
                    for frame, _ in traceback.walk_tb(error.__traceback__)}
-        if isinstance(error, ours) or not modules.intersection(DECODERS):
+        passing = getattr(error, "errno", None)  # the system's: the file may be read another time
+        if passing or isinstance(error, ours) or not modules.intersection(DECODERS):
             raise
         raise PictureError("damaged")
 

@@ -1,4 +1,5 @@
 """Picture files are read as a person sees them, or refused with a reason."""
+import errno
 import io
 import struct
 import sys
@@ -295,3 +296,15 @@ def test_the_ground_of_a_transparent_picture_lets_its_object_be_seen(
     picture.convert(mode).save(str(tmp_path / "a.png"))
     seen = luma_of(tmp_path / "a.png")
     assert (seen[0, 0], seen[15, 30]) == (ground, object_level)
+
+
+def test_a_failing_disk_is_not_a_damaged_picture(tmp_path, monkeypatch):
+    class Failing(io.BytesIO):
+        def read(self, size=-1):
+            if self.tell() > 64:
+                raise OSError(errno.EIO, "Input/output error")
+            return super().read(size)
+    content = encodings(detail())["rgb.png"]
+    monkeypatch.setattr(reader, "_open_file", lambda *_, **__: Failing(content))
+    with pytest.raises(PictureError, match="cannot be read .EIO."):
+        read_picture("a.png", 8)
