@@ -41,7 +41,7 @@ class Classifier:
         self.images, self.mean_logits = tensors["images"], tensors["mean_logits"]
         self._probabilities = tensors["probabilities"]
         self.logits = tensors[self.precision + "_logits"]
-        self.session = tf.Session(graph=graph)
+        self.session, self.saver = tf.Session(graph=graph), saver
         saver.restore(self.session, prefix)
 
     def predict(self, pictures):

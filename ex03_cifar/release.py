@@ -15,8 +15,14 @@ def release(folder):
     Raises:
         checkpoint.CheckpointError: they are missing, damaged or of another network.
     """
-    Classifier(folder)
-    checkpoint.copy(folder, RELEASE, (".meta", ".json"))
+    def read(prefix):
+        for ending in (".meta", ".json"):
+            with open(prefix + ending, "rb") as stream:
+                yield ending, stream.read()
+
+    network = Classifier(folder)
+    notes = checkpoint.load(folder, lambda prefix: dict(read(prefix)))
+    checkpoint.save(RELEASE, network.session, network.saver, notes)
     say("Released the weights of %s. To draw their pictures: "
         "python -m ex03_cifar.evaluate --output-dir images" % folder)
 

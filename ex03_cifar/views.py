@@ -37,30 +37,19 @@ def picture_views(picture):
         views = cifar_views(np.asarray(picture)[None])[0]
         return Views(views, views[:0])
     whole = squashed(picture, side=PHOTO_SIDE)
-    scale = SQUARE_CROP if picture.width == picture.height else 1
-    cut = squashed(picture, square(picture, scale, 0.5, 0.5), PHOTO_SIDE)
+    side = min(picture.size) * (SQUARE_CROP if picture.width == picture.height else 1)
+    left, top = (picture.width - side) / 2, (picture.height - side) / 2
+    cut = squashed(picture, (left, top, left + side, top + side), PHOTO_SIDE)
     return Views(whole[None], np.stack([cut, whole[:, ::-1], cut[:, ::-1]]))
 
 
 def squashed(picture, box=None, side=SIDE):
-    """Return `box` (left, top, right, bottom; default: all) of a picture as uint8 [side,side,3]."""
-    return resized(picture, (side, side), box or (0, 0) + picture.size)
-
-
-def resized(picture, size, box):
-    """Return `box` of a picture as uint8 [H,W,3], `size` being (W, H).
+    """Return `box` (left, top, right, bottom; default: all) of a picture as uint8 [side,side,3].
 
     Pillow's filters widen as the picture shrinks and so do not alias. Which direction it resizes
     first depends on its version and changes the rounding; two calls fix the order.
     """
-    left, top, right, bottom = box
+    left, top, right, bottom = box or (0, 0) + picture.size
     height = picture.height
-    rows = picture.resize((size[0], height), Image.BICUBIC, (left, 0, right, height))
-    return np.asarray(rows.resize(size, Image.BICUBIC, (0, top, size[0], bottom)))
-
-
-def square(picture, scale, x, y):
-    """Return the box of a square of `scale` times the shorter side; x, y in [0,1] place it."""
-    side = scale * min(picture.size)
-    left, top = (picture.width - side) * x, (picture.height - side) * y
-    return left, top, left + side, top + side
+    rows = picture.resize((side, height), Image.BICUBIC, (left, 0, right, height))
+    return np.asarray(rows.resize((side, side), Image.BICUBIC, (0, top, side, bottom)))

@@ -14,7 +14,6 @@ import re
 import shutil
 import tempfile
 import time
-import types
 
 from support.console import REPOSITORY, UserError, open_regular, reason
 from support.tf1 import tf
@@ -66,22 +65,6 @@ def save(folder, session, saver, notes=None):
     finally:
         with contextlib.suppress(OSError, CheckpointError):
             _tidy(folder)
-
-
-def copy(source, folder, notes):
-    """Verify the checkpoint in `source` and save it in `folder`, as `save` does.
-
-    Args:
-        notes: the file name endings of its notes.
-    """
-    def use(prefix):
-        content = {}
-        for ending in notes:
-            with open(prefix + ending, "rb") as stream:
-                content[ending] = stream.read()
-        save(folder, None, types.SimpleNamespace(save=lambda session, path, **_: [
-            shutil.copyfile(prefix + ending, path + ending) for ending in SAVER_FILES]), content)
-    load(source, use, notes)
 
 
 def load(folder, use, expected=(), maker=None):

@@ -177,7 +177,7 @@ def _formats_of(head):
 
 
 @contextlib.contextmanager
-def _decoding(ours=OUR_ERRORS, unidentified="unknown"):
+def _decoding(unidentified="unknown"):
     """Turn what a decoder raises about the data, documented nowhere, into a `PictureError`.
 
     What is raised elsewhere, or says that a program is wrong and not its data, stays what it is.
@@ -190,7 +190,7 @@ def _decoding(ours=OUR_ERRORS, unidentified="unknown"):
         modules = {frame.f_globals.get("__name__", "").split(".")[0]
                    for frame, _ in traceback.walk_tb(error.__traceback__)}
         passing = getattr(error, "errno", None)  # the system's: the file may be read another time
-        if passing or isinstance(error, ours) or not modules.intersection(DECODERS):
+        if passing or isinstance(error, OUR_ERRORS) or not modules.intersection(DECODERS):
             raise
         raise PictureError("damaged")
 
@@ -221,15 +221,10 @@ def _as_seen(stream, short_side, turn, identified):
         picture.load()
     seen = _reduced(picture, short_side) if short_side else _converted(picture)
     seen = _in_srgb(_on_ground(_eight_bits(seen)), picture.info.get("icc_profile"))
-    with contextlib.suppress(PictureError), _decoding(ours=()):  # the note may be damaged
-        orientation = picture.getexif().get(ORIENTATION)
-        return seen.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else seen
-    return seen
-
-
-def _factor(picture, short_side):
-    """Return the greatest whole factor that leaves the shorter side `short_side` pixels."""
-    return max(1, min(picture.size) // short_side)
+    rotation = None
+    with contextlib.suppress(Exception):  # the note may be damaged in any way
+        rotation = UPRIGHT.get(picture.getexif().get(ORIENTATION))
+    return seen if rotation is None else seen.transpose(rotation)
 
 
 def _check_size(picture, most):
