@@ -1,7 +1,7 @@
 """The one place where TensorFlow is imported: `from support.tf1 import tf`.
 
 `tf` is TensorFlow's version 1 API, of 2.21 as of the genuine 1.15. It is imported when one of its
-names is first used, so that a program answers its command line before that takes its seconds.
+names is first used: that takes seconds, and a program checks its command line before.
 """
 import contextlib
 import ctypes
@@ -93,7 +93,7 @@ def _check_memory(needed):
 
 @functools.lru_cache(maxsize=None)
 def _import_small():
-    """Return `small_tensorflow()`, or None where that cannot be had: then all is imported."""
+    """Return `small_tensorflow()`, or None where that fails: then all of it is imported."""
     _prepare(SMALL_SPACE)
     with quiet_stderr():
         try:
