@@ -47,7 +47,10 @@ def test_text_files_say_their_encoding():
             tree = ast.parse(stream.read())
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "open":
-                mode = getattr(node.args[1], "value", "r") if len(node.args) > 1 else "r"
+                try:
+                    mode = ast.literal_eval(node.args[1])
+                except (IndexError, ValueError):  # it is not given, or a variable
+                    mode = "r"
                 if "b" not in mode and "encoding" not in {option.arg for option in node.keywords}:
                     wrong.append("%s:%d" % (path, node.lineno))
     assert wrong == []
