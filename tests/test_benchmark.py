@@ -19,7 +19,7 @@ def small_recipe(monkeypatch):
     monkeypatch.setitem(RECIPES, "fast", SMALL)
 
 
-def test_tasks_are_timed_in_turns_and_the_median_is_kept():
+def test_functions_are_timed_in_turns_and_the_median_is_kept():
     calls = []
     pauses = iter([0, 0, 0, 0.02, 0.3, 0.02])  # two runs to warm up, the third is the median's
 

@@ -271,7 +271,7 @@ def test_a_task_that_waits_says_for_whom_and_gives_up(small_data, tmp_path, ther
     assert_quiet(text)
 
 
-def test_another_tensorflow_is_refused_and_another_program_ignored(tmp_path, small_data):
+def test_another_tensorflow_version_is_refused_and_another_program_ignored(tmp_path, small_data):
     with Cluster(str(tmp_path), small_run(small_data, str(tmp_path)), tasks=[0]) as processes:
         answers = iter([b"HTTP/1.1 400 Bad Request\r\n", cluster.identity(
             processes.addresses, 1).replace(tf.VERSION, "0.12").encode() + b"\n"])
@@ -387,7 +387,7 @@ def test_where_the_system_has_no_filter_the_server_starts_with_a_warning(monkeyp
     (["--processes", "3", "--batch-size", "2"], "at least one image for each process"),
     (["--cluster", "a:1", "--task", "0"], "--cluster"), (["--cluster", "a:1,a:1"], "--cluster"),
     (["--cluster", "a,b"], "--cluster"), (["--cluster", "a:1,b:70000"], "--cluster")))
-def test_contradictions_are_a_sentence(arguments, sentence, capsys):
+def test_contradictory_options_are_refused(arguments, sentence, capsys):
     with pytest.raises(SystemExit) as ended:
         command_line.parse(arguments)
     assert ended.value.code == 2 and sentence in capsys.readouterr().err

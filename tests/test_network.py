@@ -71,7 +71,7 @@ def test_in_bfloat16_the_blocks_compute_and_the_variables_stay_float32():
     assert 0 < np.abs(result - expected).max() < 0.05 * np.abs(expected).max()
 
 
-def test_a_partial_identity_hands_its_input_on():
+def test_a_partial_identity_passes_its_input_through():
     pixels = np.random.RandomState(0).rand(2, 9, 9, 5).astype(np.float32)
     with tf.Graph().as_default() as graph:
         output = tf.nn.conv2d(pixels, partial_identity([3, 3, 5, 8]), [1, 1, 1, 1], "SAME")
@@ -82,7 +82,7 @@ def test_a_partial_identity_hands_its_input_on():
 
 
 @pytest.mark.parametrize("convolutions", (2, 3))
-def test_a_release_carries_the_graph_that_it_is_answered_with(convolutions):
+def test_a_release_contains_its_inference_graph(convolutions):
     with tf.Graph().as_default() as graph:
         tf.train.import_meta_graph(
             tf.MetaGraphDef.FromString(inference_graph((8, 16, 32), convolutions)))

@@ -71,7 +71,7 @@ def marks(training, precision):
             if "Xla" in name}
 
 
-def test_float32_and_answers_are_computed_by_tensorflows_own():
+def test_float32_and_inference_use_tensorflows_own_operations():
     assert marks(True, "float32")[1] == marks(False, "bfloat16")[1] == set()
     kinds, attributes = marks(True, "bfloat16")
     assert attributes and "BatchMatMulV2" in kinds

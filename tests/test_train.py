@@ -141,7 +141,7 @@ def test_with_damaged_states_only_nothing_is_overwritten_without_fresh(small_dat
     assert code == 0 and states(interrupted) == []
 
 
-def test_a_full_disk_is_a_sentence_and_leaves_the_state_before_it(
+def test_a_full_disk_keeps_the_state_before_it(
         small_data, undisturbed, interrupted, tmp_path):
     """A limit on the size of files stands in for the disk: the second save no longer fits."""
     shutil.rmtree(state(interrupted, 8))
@@ -164,7 +164,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_the_state_before_it(
     assert_same_bits(variables(interrupted), released)
 
 
-def test_a_folder_that_cannot_be_written_is_a_sentence(small_data, tmp_path):
+def test_a_folder_that_cannot_be_written_is_refused(small_data, tmp_path):
     (tmp_path / "file").write_text("")
     for folder in (str(tmp_path / "file" / "folder"), "/proc/checkpoints"):
         code, text = run(TRAIN, small_run(small_data, folder, output_dir=str(tmp_path)),
@@ -181,7 +181,7 @@ def test_a_lost_data_file_leaves_the_state_untouched(small_data, unreleased, int
     assert_same_bits(variables(state(interrupted, 8)), variables(state(unreleased[0], 8)))
 
 
-def test_weights_that_are_no_numbers_stop_the_run_and_keep_the_good_state(small_data, tmp_path):
+def test_a_diverged_training_ends_and_keeps_the_finite_state(small_data, tmp_path):
     """The step that such a learning rate takes is finite; the one after it starts from there."""
     folder = str(tmp_path / "diverging")
     code, text = run(TRAIN, small_run(small_data, folder, learning_rate="1e30"),
@@ -202,7 +202,7 @@ def test_curves_that_cannot_be_drawn_do_not_cost_the_weights(small_data, interru
     assert variables(interrupted) and states(interrupted) == []
 
 
-def test_a_log_that_cannot_be_written_is_a_sentence(small_data, tmp_path):
+def test_a_log_folder_that_cannot_be_written_is_refused(small_data, tmp_path):
     code, text = run(TRAIN, small_run(small_data, str(tmp_path), logdir="/proc/logs"),
                      str(tmp_path / "out"))
     assert code == 1 and "--logdir /proc/logs cannot be written" in text

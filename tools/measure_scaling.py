@@ -1,7 +1,7 @@
-"""What training on several machines costs and gains: python tools/measure_scaling.py --recipe fast
+"""Predict the speed of several machines: python tools/measure_scaling.py --recipe fast
 
-Measures a step of this machine, and on its loopback address what two processes exchange in a step;
-computes from these how fast several machines of this kind are on networks of several speeds.
+Measures a training step of this machine, and the exchange of two processes on its loopback address;
+computes from both a step of several such machines on networks of several speeds.
 """
 import argparse
 import os
@@ -26,7 +26,7 @@ IMAGE_BYTES = 32 * 32 * 3
 
 
 def exchanged(recipe):
-    """Return (numbers in each trained variable, a list; dependent small sums in a step).
+    """Return (sizes of the trained variables, a list; number of dependent small sums per step).
 
     Each batch normalisation needs a sum over all shards, and its gradient another one.
     """
@@ -38,9 +38,9 @@ def exchanged(recipe):
 
 
 def exchange(sizes, dtype, seconds):
-    """Return the seconds in which two processes on this machine exchange (everything, one number).
+    """Return the seconds in which two processes exchange (variables of these sizes, one number).
 
-    As in a step, variables of these sizes pass from task 0 to the worker, and as much comes back.
+    As in a step, they pass from task 0 to the worker, and as much comes back.
     """
     cluster.quiet_libraries()
     options, streams = SimpleNamespace(processes=2, cluster_timeout=60), []
@@ -63,10 +63,10 @@ def exchange(sizes, dtype, seconds):
 
 
 def step_seconds(recipe, seconds):
-    """Return (seconds per step whatever its batch, seconds per image), of this machine.
+    """Return (seconds per step for any batch size, seconds per image) of this machine.
 
-    The former are Muon's for the most part, which task 0 computes alone. They follow from the
-    steps of a whole and of a half batch.
+    The former are Muon's for the most part, which task 0 computes alone. Both follow from the
+    duration of steps with the whole and with half the batch size.
     """
     half = replace(recipe, batch_size=recipe.batch_size // 2)
     whole, halved = benchmark.measure(
@@ -76,15 +76,15 @@ def step_seconds(recipe, seconds):
 
 
 def predicted(machines, gigabits, fixed, images, variables, batch, copying, sums, message):
-    """Return the seconds of a step on so many machines.
+    """Return the seconds per step of several machines.
 
     Everything passes task 0's link: the variables to each worker, as much back, and the images.
 
     Args:
-        fixed, images: seconds of one machine, for task 0's own work and for a whole batch.
+        fixed, images: seconds of one machine for task 0's own work and for the batch.
         variables, batch: bytes of the trained variables and of a batch of images.
-        copying: seconds in which a byte passes through the programs, without the network.
-        sums, message: how many dependent small sums, and the seconds of one with one worker.
+        copying: seconds per byte in the processes, without the network.
+        sums, message: number of dependent small sums, and the seconds of one with one worker.
     """
     workers = machines - 1
     sent = 2 * workers * variables + batch * workers / machines
