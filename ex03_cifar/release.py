@@ -21,7 +21,7 @@ def release(folder):
                 yield ending, stream.read()
 
     network = Classifier(folder)
-    notes = checkpoint.load(folder, lambda prefix: dict(read(prefix)))
+    notes = checkpoint.load(folder, lambda prefix: dict(read(prefix)), (".meta", ".json"))
     checkpoint.save(RELEASE, network.session, network.saver, notes)
     say("Released the weights of %s. To draw their pictures: "
         "python -m ex03_cifar.evaluate --output-dir images" % folder)

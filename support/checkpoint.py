@@ -96,14 +96,20 @@ def load(folder, use, expected=(), maker=None):
 
 
 def _refused(folder, error):
-    """Return the CheckpointError for what TensorFlow or a reader raised on verified files."""
+    """Return the CheckpointError for what the system, TensorFlow or a reader raised."""
+    path = getattr(error, "filename", None)
+    if path and isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        name = os.path.basename(path)
+        listed = "" if name == MANIFEST else ", which %s lists," % MANIFEST
+        return CheckpointError("there is no complete checkpoint in %s: %s%s is missing."
+                               % (folder, name, listed), path, "missing")
     # An error of the system (memory, open files, the disk) does not prove a foreign network.
     foreign = isinstance(error, (ValueError, tf.errors.NotFoundError,
                                  tf.errors.InvalidArgumentError)) or (
         isinstance(error, OSError) and error.errno is None)  # Saver's, on what is not a graph
-    return CheckpointError("the checkpoint in %s cannot be %s: %s."
-                           % (folder, "used" if foreign else "read", reason(error)), folder,
-                           "foreign" if foreign else "unreadable")
+    return CheckpointError("%s cannot be %s: %s." % (
+        path or "the checkpoint in %s" % folder, "used" if foreign else "read", reason(error)),
+        path or folder, "foreign" if foreign else "unreadable")
 
 
 def _advice(folder, maker):
@@ -123,29 +129,13 @@ def _verify(folder, expected):
                               manifest, "damaged")
     for name, digest in digests.items():
         path = os.path.join(folder, name)
-        with _readable(path):
-            found = _digest(path)
-        if found != digest:
+        if _digest(path) != digest:
             raise CheckpointError("%s is damaged: it is not the file that %s lists."
                                   % (path, manifest), path, "damaged")
     if not {name[len(prefix):] for name in digests}.issuperset(SAVER_FILES + tuple(expected)):
         raise CheckpointError("%s is another network's: it lists no file that ends in %s."
                               % (manifest, " or ".join(expected)), folder, "foreign")
     return os.path.join(folder, prefix)
-
-
-@contextlib.contextmanager
-def _readable(path):
-    """Raise a CheckpointError where the block cannot read `path`."""
-    try:
-        yield
-    except (FileNotFoundError, NotADirectoryError):
-        folder, name = os.path.split(path)
-        listed = "" if name == MANIFEST else ", which %s lists," % MANIFEST
-        raise CheckpointError("there is no complete checkpoint in %s: %s%s is missing."
-                              % (folder, name, listed), path, "missing")
-    except OSError as error:
-        raise CheckpointError("%s cannot be read: %s." % (path, reason(error)), path, "unreadable")
 
 
 def _write_all(folder, session, saver, notes):
@@ -179,16 +169,13 @@ def _tidy(folder):
     Such files belong to the checkpoint that was replaced, or to a writer that failed or was
     killed. What the current manifest lists stays, and so does what no manifest lists.
     """
-    try:
-        kept = set(_read_manifest(os.path.join(folder, MANIFEST)))
-    except CheckpointError as error:
-        if error.problem != "missing":
-            raise
-        kept = set()
+    kept = set()
+    with contextlib.suppress(FileNotFoundError):
+        kept.update(_read_manifest(os.path.join(folder, MANIFEST)))
     for unfinished in glob.glob(os.path.join(glob.escape(folder), UNFINISHED + "*", "")):
         stale = set()
         for manifest in MANIFEST, "replaced":
-            with contextlib.suppress(CheckpointError):
+            with contextlib.suppress(OSError, CheckpointError):
                 stale.update(_read_manifest(unfinished + manifest))
         for name in stale - kept:
             with contextlib.suppress(FileNotFoundError):
@@ -200,7 +187,7 @@ def _tidy(folder):
 
 def _read_manifest(path):
     """Return the digests that a manifest lists, a dict of file name to hexadecimal digest."""
-    with _readable(path), open_regular(path) as stream:
+    with open_regular(path) as stream:
         content = stream.read(1 << 20)
     lines = re.findall(br"([0-9a-f]{64})  ([\w-]+\.[\w.-]+)\n", content)
     if b"".join(b"%s  %s\n" % line for line in lines) != content:

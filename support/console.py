@@ -184,7 +184,7 @@ def open_regular(path):
         OSError: it cannot be opened, or is not a regular file.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise OSError(errno.EINVAL, "it is not a regular file")
+        raise OSError(errno.EINVAL, "it is not a regular file", path)
     return open(path, "rb")
 
 
