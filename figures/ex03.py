@@ -1,8 +1,8 @@
 """The pictures of exercise 3: its training, what excites its filters, what speaks for a class."""
 import numpy as np
 
-from figures.common import (GREY, LINE, MEDIUM, ORANGE, canvas, draw_bars, draw_curves, frame,
-                            matplotlib, save_figure, translated)
+from figures.common import (GREY, LINE, MEDIUM, ORANGE, SMALL, canvas, draw_bars, draw_curves,
+                            frame, matplotlib, new_figure, save_figure, translated)
 
 PANELS = 3  # layers side by side in the picture of the filters
 SIDE = 32   # pixels of an image
@@ -72,6 +72,25 @@ def draw_features(layers, path, language="en"):
                             interpolation="nearest")
                 frame(axes, x, y, 0.94, 0.94, LINE, 0.6)
     axes.set(**limits)
+    save_figure(figure, path)
+
+
+def draw_mistakes(pictures, captions, path, columns=7):
+    """Draw photographs in rows, each under two lines of text, into the PNG `path`.
+
+    Args:
+        pictures: Pillow images in RGB.
+        captions: (predicted class, true class) of each, in words.
+    """
+    rows = max(1, -(-len(pictures) // columns))
+    figure = new_figure(1.6 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    figure.subplots_adjust(0.01, 0.01, 0.99, 1 - 0.35 / (1.6 * rows), wspace=0.06, hspace=0.4)
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, picture, (predicted, true) in zip(grid, pictures, captions):
+        axes.imshow(picture)
+        axes.set_title("%s\n%s" % (predicted, true), fontsize=SMALL)
     save_figure(figure, path)
 
 

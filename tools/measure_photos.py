@@ -11,7 +11,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 if __name__ == "__main__":  # before anything is imported that may be missing
     from support import environment
-    environment.check()
+    environment.check("matplotlib")
 
 import numpy as np
 
@@ -79,7 +79,12 @@ def main():
     parser.add_argument("folder", metavar="FOLDER", help="Read the photographs below this folder.")
     parser.add_argument("--checkpoint-dir", metavar="DIR", type=file_path, default=RELEASE,
                         help="Read the weights in this folder (default: %(default)s).")
+    parser.add_argument("--output-dir", metavar="DIR", type=file_path,
+                        help="Draw the photographs that are predicted wrongly, the most confident "
+                             "first, into mistakes.png in this folder (default: do not).")
     given = parser.parse_args()
+    if given.output_dir:
+        console.writable_folder(given.output_dir)
     paths, labels = find_photos(given.folder)
     if not paths:
         raise console.UserError("there is no photograph in %s."
@@ -89,6 +94,15 @@ def main():
     by_views = classifier.predict([picture_views(picture) for picture in pictures])
     by_squashing = classifier.predict([Views(squashed(picture)[None], ()) for picture in pictures])
     print(report(by_views, by_squashing, labels))
+    if given.output_dir:
+        wrong = sorted(np.flatnonzero(by_views.argmax(axis=1) != labels),
+                       key=lambda place: -by_views[place].max())
+        captions = [("%s %.0f %%" % (NAMES[by_views[place].argmax()], 100 * by_views[place].max()),
+                     "is %s" % NAMES[labels[place]]) for place in wrong]
+        from figures.ex03 import draw_mistakes
+        path = os.path.join(given.output_dir, "mistakes.png")
+        draw_mistakes([pictures[place] for place in wrong], captions, path)
+        print("\nDrew %d mistakes in %s" % (len(wrong), console.printable(path)))
 
 
 if __name__ == "__main__":
