@@ -117,7 +117,7 @@ def timeline(train, stream):
 
 
 def table(kinds, least=0.01):
-    """Return the lines that show the result of `timeline`; types below `least` of all are summed."""
+    """Return the result of `timeline` as lines; types below `least` of all are summed up."""
     total = sum(spent for _, spent in kinds)
     shown = [(kind, spent) for kind, spent in kinds if spent >= least * total]
     rest = total - sum(spent for _, spent in shown)

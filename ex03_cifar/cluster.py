@@ -57,7 +57,8 @@ def lead(addresses, timeout, threads, children, train):
         meet(addresses, timeout, children, streams)
         server = serve(addresses, 0, threads)
         for task, stream in enumerate(streams, 1):
-            threading.Thread(target=watch, args=(addresses, task, stream, lost), daemon=True).start()
+            threading.Thread(target=watch, args=(addresses, task, stream, lost),
+                             daemon=True).start()
         train(functools.partial(cluster_session, server.target, len(addresses), lost))
     except BaseException as error:
         ending = [getattr(error, "code", 1), reason(error) + "."]
@@ -119,8 +120,8 @@ def watch(addresses, task, stream, lost):
             check(addresses, task, stream)
             time.sleep(1)
     except OSError as error:
-        lost.append("%s has ended: %s. The same command, of every task, resumes from the last saved "
-                    "state." % (title(addresses, task), reason(error)))
+        lost.append("%s has ended: %s. The same command, of every task, resumes from the last "
+                    "saved state." % (title(addresses, task), reason(error)))
 
 
 @contextlib.contextmanager

@@ -113,7 +113,7 @@ def head(x):
 
 
 def partial_identity(shape, dtype=None, partition_info=None):
-    """Initialise a kernel float32 [h,w,C,F]: the first filters are an identity (Dirac), the rest random.
+    """Initialise a kernel float32 [h,w,C,F]: first an identity (Dirac), the other filters random.
 
     So the signal reaches the head from the first step on (Jordan 2024, arXiv 2404.00498).
     """

@@ -76,7 +76,7 @@ def train(recipe, run, open_session=training_session):
 
 
 def begin(session, model, state, count):
-    """Restore the state of an interrupted run, or begin one on `count` images; return its `Saved`."""
+    """Restore an interrupted run, or begin one on `count` images; return its `Saved`."""
     saved = state.resume(session, model.state_saver, say)
     if saved:
         say("Resuming from step %d (epoch %d), saved in %s."
@@ -87,7 +87,7 @@ def begin(session, model, state, count):
 
 
 def fit(session, model, recipe, run, state, saved, training_set, held_out, stop):
-    """Train from the step of `saved` to the end; `saved` is updated in place; training states hold it.
+    """Train from the step of `saved`, which is updated in place, to the end.
 
     Each set is (images uint8 [N,32,32,3], labels int32 [N]); `stop` is a `StopRequest`.
     """

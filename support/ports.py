@@ -1,4 +1,4 @@
-"""TCP ports of this machine: free ones, and who may reach a server that listens on all addresses."""
+"""TCP ports of this machine: free ones, and a filter for a server that listens on all addresses."""
 import contextlib
 import ctypes
 import os

@@ -27,7 +27,7 @@ class Cluster:
     """The processes of a training, each with its output in a file; killed at the end."""
 
     def __init__(self, folder, arguments, count=2, tasks=None, prepare=None):
-        """Args: tasks: those that are started, by default all `count`; for a count of 1 no cluster."""
+        """Args: tasks: those to start, by default all `count`; a count of 1 is no cluster."""
         self.addresses = ports.free_addresses(count)
         os.makedirs(folder, exist_ok=True)
         self.outputs = {task: os.path.join(folder, "out%d" % task) for task in range(count)}

@@ -1,4 +1,4 @@
-"""Training learns, resumes to the bit wherever it was interrupted, and loses nothing when it fails."""
+"""Training learns, resumes bit for bit, and loses nothing when it fails."""
 import os
 import random
 import re
@@ -10,8 +10,8 @@ import time
 
 import numpy as np
 import pytest
-from helpers import (FULL, ROOT, TRAIN, assert_same_bits, block, generated_images, interrupt, remembered, run,
-                     run_command, small_run, state, states, unblock, variables)
+from helpers import (FULL, ROOT, TRAIN, assert_same_bits, block, generated_images, interrupt,
+                     remembered, run, run_command, small_run, state, states, unblock, variables)
 
 from support import checkpoint
 from support.tf1 import computes_bfloat16, tf
@@ -45,7 +45,7 @@ def unreleased(small_data, tmp_path_factory):
 
 @pytest.fixture
 def interrupted(unreleased, tmp_path):
-    """A copy of its folder: a run that was interrupted after step 8 of 8, with the states of steps 7 and 8."""
+    """A copy of its folder: a run interrupted after step 8 of 8, with the states of 7 and 8."""
     return shutil.copytree(unreleased[0], str(tmp_path / "interrupted"))
 
 
@@ -130,7 +130,8 @@ def damage(folder):
     os.truncate(os.path.join(folder, data), 1000)
 
 
-def test_with_damaged_states_only_nothing_is_overwritten_without_fresh(small_data, interrupted, tmp_path):
+def test_with_damaged_states_only_nothing_is_overwritten_without_fresh(
+        small_data, interrupted, tmp_path):
     output = str(tmp_path / "out")
     damage(state(interrupted, 8))
     damage(state(interrupted, 7))
@@ -150,7 +151,7 @@ def test_a_full_disk_keeps_the_state_before_it(
         if name.startswith(("weights-", "SHA256SUMS")):
             shutil.copy(os.path.join(undisturbed[0], name), interrupted)
     for limit in (5000, 20000, 60000):
-        code, text = run(TRAIN, small_run(small_data, interrupted), str(tmp_path / ("out%d" % limit)),
+        code, text = run(TRAIN, small_run(small_data, interrupted), str(tmp_path / "limited"),
                          limits={"FSIZE": limit})
         assert code == 1 and "cannot be written to" in text, text
         assert "Traceback" not in text and "Graph execution error" not in text
@@ -270,7 +271,8 @@ def test_ctrl_c_after_the_last_epoch_leaves_a_finished_run(small_data, undisturb
         code, text = interrupt(TRAIN, small_run(small_data, folder, fresh=True), output,
                                after="epoch  3", seconds=rng.uniform(0, 0.7) if moment else 0)
         assert "Traceback" not in text and "Interrupted" not in text
-        assert (code, "Saved the weights" in text) in ((0, True), (130, False), (-signal.SIGINT, False))
+        assert (code, "Saved the weights" in text) in (
+            (0, True), (130, False), (-signal.SIGINT, False))
         assert states(folder) == []
         assert_same_bits(variables(folder), variables(undisturbed[0]))
 
