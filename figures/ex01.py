@@ -64,7 +64,7 @@ FRENCH = {
     "stride 2: the window moves by two cells": "pas de 2 : la fenêtre avance de deux cases",
     "feature map": "carte de caractéristiques", "three filters": "trois filtres",
     "one arm": "un bras", "centre": "centre", "other arm": "autre bras", "largest:": "maximum :",
-    "below 0 becomes 0": "moins de 0 devient 0", "largest of each 2×2": "maximum de chaque 2×2",
+    "below 0 becomes 0": "le négatif devient 0", "largest of each 2×2": "maximum de chaque 2×2",
     "pooled again": "second pooling",
     "flatten: the first cell of the three maps, then the second, …":
         "aplatir : la 1re case des trois cartes, puis la 2e, …",
