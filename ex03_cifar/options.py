@@ -37,8 +37,6 @@ def check_cluster(options, run, batch_size):
     if max(len(run.cluster or ()), run.processes) > batch_size:
         options.error("--batch-size %d: expected at least one image for each process" % batch_size)
     run.task = run.task or 0
-    if run.task:
-        run.logdir = None  # task 0's matter
 
 
 def parser():
@@ -55,7 +53,7 @@ def parser():
         "reaches its port can run code there.")
     several.add_argument("--cluster", metavar="HOST:PORT,...", type=addresses,
                          help="Addresses of all processes, the same list for each of them; start "
-                              "them in any order, with the same options, code and data.")
+                              "them in any order. Only task 0 needs other options and the data.")
     several.add_argument("--task", metavar="N", type=whole_number(0),
                          help="Place of this process in the list, from 0; task 0 validates, saves "
                               "and resumes.")
