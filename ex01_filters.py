@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from support import console
-from support.arguments import file_path
+from support.arguments import add_output_dir
 from support.picture import read_picture
 from support.tf1 import tf
 
@@ -162,9 +162,7 @@ def parse_arguments(arguments):
     parser.add_argument("image", metavar="IMAGE", nargs="?", default=SOURCE,
                         help="A picture file, or - for standard input (default: "
                              "images/source.jpg).")
-    parser.add_argument("--output-dir", metavar="DIR", type=file_path, default=console.IMAGES,
-                        help="Folder to write to; files of the same name are replaced (default: "
-                             "images/).")
+    add_output_dir(parser)
     parser.add_argument("--kernel", metavar="KERNEL", type=kernel_type,
                         help="Write only ex01_kernel.png, the colours filtered by this kernel: the "
                              "numbers of a square of odd side, row by row in quotes, or %s."

@@ -19,10 +19,6 @@ IMAGES_A_FILE = 10000
 RECORD_BYTES = 1 + 3 * 32 * 32  # one label, then the red, the green and the blue plane
 
 
-class DatasetError(UserError):
-    """The data set is missing or damaged."""
-
-
 def default_folder():
     """Return the default folder of the binary version: in $KERAS_HOME, or else in ~/.keras."""
     home = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
@@ -37,7 +33,7 @@ def load_train(folder=None, count=50000):
         folder: of the binary version; by default `default_folder()`. Where that does not exist,
             `keras.datasets.cifar10.load_data()` downloads the data set.
     Raises:
-        DatasetError: a file is missing or damaged, or the download failed.
+        UserError: a file is missing or damaged, or the download failed.
     """
     images, labels = _load(folder, TRAIN_FILES[:-(-count // IMAGES_A_FILE)], 0)
     return images[:count], labels[:count]
@@ -63,20 +59,20 @@ def read_batch(path, count=IMAGES_A_FILE):
     """Return the `count` images uint8 [count,32,32,3] and labels int32 [count] in a file.
 
     Raises:
-        DatasetError: the file is missing, unreadable, of the wrong size or has a label above 9.
+        UserError: the file is missing, unreadable, of the wrong size or has a label above 9.
     """
     try:
         with open_regular(path) as stream:
             records = np.fromfile(stream, np.uint8)
     except OSError as error:
-        raise DatasetError("CIFAR-10 batch %s cannot be read: %s." % (path, reason(error)))
+        raise UserError("CIFAR-10 batch %s cannot be read: %s." % (path, reason(error)))
     if records.size != count * RECORD_BYTES:
-        raise DatasetError("CIFAR-10 batch %s has %d bytes, not %d as %d images have: "
+        raise UserError("CIFAR-10 batch %s has %d bytes, not %d as %d images have: "
                            "replace the file." % (path, records.size, count * RECORD_BYTES, count))
     records = records.reshape(count, RECORD_BYTES)
     labels = records[:, 0].astype(np.int32)
     if labels.max() > 9:
-        raise DatasetError("CIFAR-10 batch %s has the label %d at image %d, labels are 0 to 9: "
+        raise UserError("CIFAR-10 batch %s has the label %d at image %d, labels are 0 to 9: "
                            "replace the file." % (path, labels.max(), labels.argmax()))
     planes = records[:, 1:].reshape(count, 3, 32, 32)
     return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels
@@ -101,7 +97,7 @@ def _download(keras_split):
     except UserError:
         raise
     except Exception as error:  # Keras raises those of urllib, tarfile, pickle, or a bare one
-        raise DatasetError(
+        raise UserError(
             "CIFAR-10 is not in %s and cannot be downloaded (%s): unpack cifar-10-binary.tar.gz "
             "from https://www.cs.toronto.edu/~kriz/cifar.html in %s."
             % (default_folder(), error, os.path.dirname(default_folder())))

@@ -9,7 +9,7 @@ import dataclasses
 import math
 import os
 
-from support.console import REPOSITORY
+from support.console import IMAGES, REPOSITORY
 
 
 def number(low, high=math.inf, kind=float):
@@ -45,6 +45,13 @@ def file_path(text):
     if not text:
         raise argparse.ArgumentTypeError("expected a path, got an empty text")
     return text
+
+
+def add_output_dir(parser):
+    """Add the folder of a program that draws the pictures of `images/`."""
+    parser.add_argument("--output-dir", metavar="DIR", type=file_path, default=IMAGES,
+                        help="Folder to write to; files of the same name are replaced (default: "
+                             "images/).")
 
 
 def checkpoint_folders(name):

@@ -99,7 +99,7 @@ class PictureError(UserError):
         return PROBLEMS[self.problem][1] % self.details
 
 
-def read_picture(path, short_side=None, identified=None):
+def read_picture(path, short_side=None):
     """Return the picture in a file as a person sees it, a Pillow image in RGB.
 
     Upright, on white or grey where it is transparent, in sRGB, the first frame of an animation.
@@ -109,15 +109,17 @@ def read_picture(path, short_side=None, identified=None):
         short_side: pixels; the picture may be reduced by whole factors as long as its shorter
             side keeps that many. A very long one is reduced along its length to LONGEST as well.
             By default all pixels are kept.
-        identified: called once the file turns out to be a picture, before that is decoded.
     Raises:
         PictureError: it is not a picture, or one that cannot be read.
     """
-    return read_sizes(path, (short_side,), identified)[0]
+    return read_sizes(path, (short_side,))[0]
 
 
 def read_sizes(path, short_sides, identified=None):
-    """Return what `read_picture` returns for each of `short_sides`, all from the same bytes."""
+    """Return what `read_picture` returns for each of `short_sides`, all from the same bytes.
+
+    `identified` is called once the file turns out to be a picture, before that is decoded.
+    """
     try:
         with contextlib.ExitStack() as turn:
             stream = _open_file(path, turn, in_memory=len(short_sides) > 1)

@@ -9,6 +9,7 @@ import pytest
 from helpers import run_command
 
 from ex03_cifar import dataset
+from support.console import UserError
 
 
 def test_the_real_data_set_has_its_published_statistics(real_data):
@@ -60,7 +61,7 @@ def mislabel(path):
 def test_a_damaged_batch_is_refused(small_data, tmp_path, damage, sentence):
     folder = shutil.copytree(small_data, str(tmp_path / "data"))
     damage(os.path.join(folder, "data_batch_3.bin"))
-    with pytest.raises(dataset.DatasetError, match=r"data_batch_3\.bin " + sentence):
+    with pytest.raises(UserError, match=r"data_batch_3\.bin " + sentence):
         dataset.load_train(folder)
 
 
@@ -98,5 +99,5 @@ def test_what_keras_downloads_is_read_the_same(tmp_path, monkeypatch):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
 def test_a_fifo_among_the_files_is_not_waited_for(tmp_path):
     os.mkfifo(str(tmp_path / "test_batch.bin"))
-    with pytest.raises(dataset.DatasetError, match="test_batch.bin cannot be read"):
+    with pytest.raises(UserError, match="test_batch.bin cannot be read"):
         dataset.load_test(str(tmp_path))

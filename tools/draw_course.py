@@ -19,7 +19,7 @@ if __name__ == "__main__":  # before anything is imported that may be missing
 import numpy as np
 
 from support import console
-from support.arguments import file_path
+from support.arguments import add_output_dir
 from support.tf1 import tf
 
 # Six pictures side by side. The weights are computed from the first two.
@@ -134,9 +134,7 @@ def draw(folder, language, file_names):
 
 def main(arguments=None):
     parser = console.Parser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output-dir", metavar="DIR", type=file_path, default=console.IMAGES,
-                        help="Folder to write to; files of the same name are replaced (default: "
-                             "images/).")
+    add_output_dir(parser)
     folder = console.writable_folder(parser.parse_args(arguments).output_dir)
     draw(folder, "en", {"sliding": "ex01_sliding.gif"})
     draw(folder, "fr", {"convolution": "fr_convolution.png", "sliding": "fr_glissement.gif",

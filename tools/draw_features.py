@@ -22,7 +22,7 @@ from ex03_cifar import dataset
 from ex03_cifar.classifier import RELEASE, Classifier
 from ex03_cifar.explain import DRAWN_SIDE, grad_cam, layers
 from support import console
-from support.arguments import file_path
+from support.arguments import add_output_dir, file_path
 from support.tf1 import tf
 
 IMAGES = 5000  # training images that are searched
@@ -82,9 +82,7 @@ def main():
     parser = console.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint-dir", metavar="DIR", type=file_path, default=RELEASE,
                         help="Folder of the weights that are drawn (default: checkpoints/cifar10).")
-    parser.add_argument("--output-dir", metavar="DIR", type=file_path, default=console.IMAGES,
-                        help="Folder to write to; files of the same name are replaced (default: "
-                             "images/).")
+    add_output_dir(parser)
     given = parser.parse_args()
     console.writable_folder(given.output_dir)
     from figures.ex03 import draw_explanation, draw_features

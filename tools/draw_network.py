@@ -20,7 +20,7 @@ import numpy as np
 
 import ex02_fashion_cnn as ex02
 from support import console
-from support.arguments import file_path
+from support.arguments import add_output_dir, file_path
 from support.tf1 import tf
 
 KINDS = {"Conv2D": "Convolution", "MaxPool": "Max-pooling", "Relu": "Normalise, ReLU",
@@ -113,9 +113,7 @@ def main():
     parser = console.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint-dir", metavar="DIR", type=file_path, default=ex02.RELEASE,
                         help="Folder of the weights that are drawn (default: checkpoints/fashion).")
-    parser.add_argument("--output-dir", metavar="DIR", type=file_path, default=console.IMAGES,
-                        help="Folder to write to; files of the same name are replaced (default: "
-                             "images/).")
+    add_output_dir(parser)
     parser.add_argument("--data-dir", metavar="DIR", type=file_path,
                         help="Folder of the Fashion-MNIST files (default: $KERAS_HOME, else "
                              "~/.keras).")

@@ -20,7 +20,7 @@ from PIL import Image
 
 from figures.common import save_png
 from support import console
-from support.arguments import file_path
+from support.arguments import add_output_dir
 
 WIDTH, HEIGHT = 830, 700  # pixels of the picture
 SCALE = 0.7  # of the page in it
@@ -33,8 +33,7 @@ SHOWN = """<style>
 
 def main():
     parser = console.Parser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output-dir", metavar="DIR", type=file_path, default=console.IMAGES,
-                        help="Write the picture into this folder (default: images).")
+    add_output_dir(parser)
     output = console.writable_folder(parser.parse_args().output_dir)
     with tempfile.TemporaryDirectory() as folder:
         page, shot = pathlib.Path(folder, "page.html"), os.path.join(folder, "page.png")
