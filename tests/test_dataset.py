@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import run_command
+from helpers import TRAIN, run
 
 from ex03_cifar import dataset
 from support.console import UserError
@@ -65,14 +65,17 @@ def test_a_damaged_batch_is_refused(small_data, tmp_path, damage, sentence):
         dataset.load_train(folder)
 
 
+def go_offline():
+    """Let no data set be found, nor a network; to be called in a program's process."""
+    os.environ.update(KERAS_HOME="/nowhere", https_proxy="http://127.0.0.1:9")
+
+
 def test_without_files_or_network_the_user_is_told_what_to_put_where(tmp_path):
-    offline = {"KERAS_HOME": str(tmp_path), "HOME": str(tmp_path),
-               "https_proxy": "http://127.0.0.1:9"}
-    done = run_command(sys.executable, "-m", "ex03_cifar.train", "--checkpoint-dir",
-                       str(tmp_path / "run"), env=offline)
-    assert done.returncode == 1 and done.stdout == "" and "Traceback" not in done.stderr
-    message = done.stderr.strip().splitlines()[-1]
-    assert message.startswith("error: CIFAR-10 is not in %s" % tmp_path)
+    code, text = run(TRAIN, ["--checkpoint-dir", str(tmp_path / "run")], str(tmp_path / "out"),
+                     prepare=go_offline)
+    message = text.splitlines()[-1]
+    assert code == 1 and "Traceback" not in text
+    assert message.startswith("error: CIFAR-10 is not in /nowhere")
     assert "unpack cifar-10-binary.tar.gz" in message
 
 

@@ -10,7 +10,7 @@ from helpers import EVALUATE, FULL, ROOT, interrupt, run, small_evaluation
 
 from ex03_cifar.classifier import RELEASE, mean_by_picture
 
-OF_1000 = 96.3  # per cent, what the same network has on the first 1,000 test images
+OF_400 = 96.25  # per cent, what the same network has on the first 400 test images
 
 
 def test_logits_are_averaged_picture_by_picture():
@@ -22,19 +22,19 @@ def test_logits_are_averaged_picture_by_picture():
 def test_the_released_network_reaches_the_accuracy_in_the_readme(real_data, tmp_path):
     """All images take 54 TFLOP, more than five minutes on a slow machine that is busy."""
     assert os.path.exists(os.path.join(RELEASE, "SHA256SUMS"))
-    picture, images = str(tmp_path / "ex03_confusion.png"), 10000 if FULL else 1000
+    picture, images = str(tmp_path / "ex03_confusion.png"), 10000 if FULL else 400
     code, text = run(EVALUATE, ["--output-dir", str(tmp_path), "--images", str(images)],
                      str(tmp_path / "out"), timeout=1200)
     assert code == 0, text
     accuracy = float(re.match(r"test accuracy ([\d.]+) %% over %d images" % images, text).group(1))
     calibration = re.search(r"expected calibration error ([\d.]+) %", text).group(1)
-    assert accuracy >= 93 and float(calibration) <= 2
+    assert accuracy >= 93 and float(calibration) <= (2 if FULL else 4)
     with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as readme:
         stated = float(re.search(r"ex03_cifar\.evaluate\s+#\D*([\d.]+) %",
                                  readme.read()).group(1))
     # Another processor may round otherwise.
     assert accuracy == (pytest.approx(stated, abs=0.05) if FULL else
-                        pytest.approx(OF_1000, abs=0.15))
+                        pytest.approx(OF_400, abs=0.3))
     assert os.path.getsize(picture) > 10000
     counts = re.findall(r"^[A-Z][a-z]+ +(\d+) ", text, re.MULTILINE)
     assert len(counts) == 10 and sum(map(int, counts)) == images

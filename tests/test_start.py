@@ -8,7 +8,7 @@ import pytest
 from helpers import ROOT, run_command
 
 SHARED = os.path.join(os.path.dirname(ROOT), "shared", "photos-everyday")
-PHOTOS = sorted(glob.glob(os.path.join(SHARED, "*", "*.jpg")))[::8] or sorted(
+PHOTOS = sorted(glob.glob(os.path.join(SHARED, "*", "*.jpg")))[::60] or sorted(
     glob.glob(os.path.join(ROOT, "images", "*.jpg")))
 
 PREDICT = """

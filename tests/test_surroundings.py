@@ -121,7 +121,7 @@ HOSTILE = dict(
     MPLCONFIGDIR="/proc/none", TMPDIR="/proc/none", HOME="/proc/none")
 
 
-@every_program
+@pytest.mark.parametrize("program", PROGRAMS if FULL else PROGRAMS[:-1])  # the last imports what TRAIN does
 def test_no_variable_of_the_environment_disturbs(arguments, weights, fashion, tmp_path, program):
     """Nor a matplotlibrc in the current folder."""
     picture = {"predict": tmp_path / "why.png", "ex01_filters": tmp_path / "ex01_filters.png",

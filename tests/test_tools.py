@@ -1,9 +1,8 @@
 """The tools say what they cannot use."""
 import os
 import shutil
-import sys
 
-from helpers import ROOT, release, run_command
+from helpers import ROOT, release, run_streams
 
 
 def test_a_file_that_is_no_photograph_is_named(tmp_path):
@@ -11,13 +10,12 @@ def test_a_file_that_is_no_photograph_is_named(tmp_path):
     folder = tmp_path / "photos" / "airplane"
     folder.mkdir(parents=True)
     shutil.copy(os.path.join(ROOT, "images", "avion.jpg"), str(folder))
-    command = [sys.executable, "tools/measure_photos.py", str(tmp_path / "photos"),
-               "--checkpoint-dir", str(tmp_path / "weights")]
-    done = run_command(*command, "--output-dir", str(tmp_path / "drawn"))
-    assert done.returncode == 0 and "airplane          1" in done.stdout, done.stderr
+    arguments = [str(tmp_path / "photos"), "--checkpoint-dir", str(tmp_path / "weights")]
+    code, out, err = run_streams("tools.measure_photos",
+                                 arguments + ["--output-dir", str(tmp_path / "drawn")])
+    assert code == 0 and "airplane          1" in out, err
     assert (tmp_path / "drawn" / "mistakes.png").stat().st_size > 1000
     (folder / "notes.txt").write_text("no picture")
-    done = run_command(*command)
-    assert done.returncode == 1 and done.stdout == ""
-    assert done.stderr.startswith("error: %s is not a picture" % (folder / "notes.txt"))
-    assert len(done.stderr.splitlines()) == 1
+    code, out, err = run_streams("tools.measure_photos", arguments)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith("error: %s is not a picture" % (folder / "notes.txt"))

@@ -73,7 +73,7 @@ def report(by_views, by_squashing, labels):
     return "\n".join(lines)
 
 
-def main():
+def main(arguments=None):
     """Run the command line."""
     parser = console.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", metavar="FOLDER", help="Read the photographs below this folder.")
@@ -82,7 +82,7 @@ def main():
     parser.add_argument("--output-dir", metavar="DIR", type=file_path,
                         help="Draw the photographs that are predicted wrongly, the most confident "
                              "first, into mistakes.png in this folder (default: do not).")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     if given.output_dir:
         console.writable_folder(given.output_dir)
     paths, labels = find_photos(given.folder)
