@@ -185,10 +185,9 @@ def draw_bars(axes, left, top, width, height, names, probabilities):
                   if probability >= 0.005 else name, va="center_baseline")
 
 
-def decimal(value, form="%.0f", language="en"):
-    """Return a number in words, with a true minus sign, zero as a plain 0."""
-    text = (form % value).replace("-", "−") if abs(value) > 0.005 else "0"
-    return text.replace(".", ",") if language == "fr" else text
+def decimal(value, form="%.0f"):
+    """Return a number in French, with a decimal comma and a true minus sign, zero as a plain 0."""
+    return (form % value).replace("-", "−").replace(".", ",") if abs(value) > 0.005 else "0"
 
 
 def translated(language, french):

@@ -55,28 +55,14 @@ def draw_overview(picture, patterns, filters, path):
 
 
 # ---- How a network tells an X from an O ----
-FRENCH = {
+FRENCH = {  # the words of the animation, which is drawn in both languages
     "window": "fenêtre", "filter": "filtre", "products": "produits", "sum": "somme",
-    "picture: ink is 1, paper is −1": "image : encre 1, papier −1",
-    "same pattern: the largest sum, 9": "même motif : la plus grande somme, 9",
-    "hardly alike: a small sum": "peu ressemblant : une petite somme",
     "stride 1: the window moves by one cell": "pas de 1 : la fenêtre avance d'une case",
     "stride 2: the window moves by two cells": "pas de 2 : la fenêtre avance de deux cases",
-    "feature map": "carte de caractéristiques", "three filters": "trois filtres",
-    "one arm": "un bras", "centre": "centre", "other arm": "autre bras", "largest:": "maximum :",
-    "below 0 becomes 0": "le négatif devient 0", "largest of each 2×2": "maximum de chaque 2×2",
-    "pooled again": "second pooling",
-    "flatten: the first cell of the three maps, then the second, …":
-        "aplatir : la 1re case des trois cartes, puis la 2e, …",
-    "weights for X": "poids pour X", "weights for O": "poids pour O",
-    "fully connected layer: values × weights, summed, + bias":
-        "couche entièrement connectée : valeurs × poids, somme, + biais",
-    "softmax: scores to probabilities": "softmax : des scores aux probabilités",
-    "X": "X", "O": "O", "X, shifted": "X décalé", "X, thicker": "X épais", "X, rotated": "X tourné",
-    "O, wider": "O large"}
+    "feature map": "carte de caractéristiques"}
 
 
-def numbers(axes, left, top, values, full_scale=9.0, side=(1, 1), form="%.0f", language="en"):
+def numbers(axes, left, top, values, full_scale=9.0, side=(1, 1), form="%.0f"):
     """Draw a grid of cells, coloured by their values.
 
     Args:
@@ -93,7 +79,7 @@ def numbers(axes, left, top, values, full_scale=9.0, side=(1, 1), form="%.0f", l
     for (row, column), value in np.ndenumerate(values):
         if not np.isnan(value):
             axes.text(left + side[0] * (column + 0.5), top + side[1] * (row + 0.5),
-                      decimal(value, form, language), ha="center", va="center_baseline",
+                      decimal(value, form), ha="center", va="center_baseline",
                       color=INK if value else GREY, fontsize=size)
     frame(axes, left, top, columns * side[0], rows * side[1])
 
@@ -121,25 +107,24 @@ def draw_sum(axes, left, top, window, pattern, colour, say):
     frame(axes, left + 14.5, top + 1, 1, 1, colour, 3)
 
 
-def draw_convolution(letter, pattern, path, language):
+def draw_convolution(letter, pattern, path):
     """Draw two windows of a picture times a filter: what is like it, and what is not.
 
     Args:
         letter: [9, 9] of 1 and -1, an X.
         pattern: [3, 3], the filter of one of its arms.
     """
-    say = translated(language, FRENCH)
     figure, axes = canvas(27, 11.6)
     numbers(axes, 0.5, 1.3, letter, ONES)
-    axes.text(5, 10.9, say("picture: ink is 1, paper is −1"), ha="center", va="center", color=GREY)
+    axes.text(5, 10.9, "image : encre 1, papier −1", ha="center", va="center", color=GREY)
     for top, (row, column), colour, verdict in (
-            (1.5, (1, 1), ORANGE, "same pattern: the largest sum, 9"),
-            (7.1, (1, 5), BLUE, "hardly alike: a small sum")):
+            (1.5, (1, 1), ORANGE, "même motif : la plus grande somme, 9"),
+            (7.1, (1, 5), BLUE, "peu ressemblant : une petite somme")):
         window = letter[row:row + 3, column:column + 3]
         frame(axes, 0.5 + column, 1.3 + row, 3, 3, colour, 3)
-        axes.text(11, top - 0.7, say(verdict), color=colour, fontsize=MEDIUM, weight="bold",
+        axes.text(11, top - 0.7, verdict, color=colour, fontsize=MEDIUM, weight="bold",
                   va="center")
-        draw_sum(axes, 11, top, window, pattern, colour, say)
+        draw_sum(axes, 11, top, window, pattern, colour, FRENCH.get)
     save_figure(figure, path)
 
 
@@ -178,23 +163,22 @@ def _slide(picture, pattern, stride, values, count, say):
     return figure
 
 
-def draw_feature_maps(letters, filters, maps, path, language):
+def draw_feature_maps(letters, filters, maps, path):
     """Draw an X and an O, and what three filters make of them.
 
     Args:
         letters: [2, 9, 9]; filters: [3, 3, 3], the first axis the filters; maps: [2, 7, 7, 3].
     """
-    say = translated(language, FRENCH)
     figure, axes = canvas(32, 23.5)
-    axes.text(0.6, 3.4, say("three filters"), va="center", fontsize=MEDIUM)
-    for index, (pattern, name) in enumerate(zip(filters, ("one arm", "centre", "other arm"))):
+    axes.text(0.6, 3.4, "trois filtres", va="center", fontsize=MEDIUM)
+    for index, (pattern, name) in enumerate(zip(filters, ("un bras", "centre", "autre bras"))):
         left = 8.2 + 8 * index
         numbers(axes, left + 2, 1.9, pattern, ONES)
-        axes.text(left + 3.5, 1, say(name), ha="center", va="center", fontsize=MEDIUM)
+        axes.text(left + 3.5, 1, name, ha="center", va="center", fontsize=MEDIUM)
         for letter, top in enumerate((6, 15)):
             values = maps[letter, ..., index]
             numbers(axes, left, top, values)
-            axes.text(left + 3.5, top + 7.7, "%s %s" % (say("largest:"), decimal(values.max())),
+            axes.text(left + 3.5, top + 7.7, "maximum : %s" % decimal(values.max()),
                       ha="center", va="center", weight="bold",
                       color=ORANGE if values.max() == 9 else GREY)
     for letter, top in enumerate((6, 15)):
@@ -203,18 +187,16 @@ def draw_feature_maps(letters, filters, maps, path, language):
     save_figure(figure, path)
 
 
-def draw_pooling(values, rectified, pooled, path, language):
+def draw_pooling(values, rectified, pooled, path):
     """Draw a feature map [7, 7], after ReLU [7, 7], and after max-pooling [4, 4]."""
-    say = translated(language, FRENCH)
     figure, axes = canvas(25, 9.6)
     for left, top, title, meaning, cells in (
-            (0.5, 2.2, "feature map", "", values),
-            (9.8, 2.2, "ReLU", "below 0 becomes 0", rectified),
-            (19.3, 3.7, "max-pooling", "largest of each 2×2", pooled)):
+            (0.5, 2.2, "carte de caractéristiques", "", values),
+            (9.8, 2.2, "ReLU", "le négatif devient 0", rectified),
+            (19.3, 3.7, "max-pooling", "maximum de chaque 2×2", pooled)):
         numbers(axes, left, top, cells)
-        axes.text(left, 0.7, title if title in ("ReLU", "max-pooling") else say(title),
-                  fontsize=MEDIUM, weight="bold", va="center")
-        axes.text(left, 1.5, meaning and say(meaning), color=GREY, va="center")
+        axes.text(left, 0.7, title, fontsize=MEDIUM, weight="bold", va="center")
+        axes.text(left, 1.5, meaning, color=GREY, va="center")
     for x in (7.7, 17.1):
         arrow(axes, (x, 5.7), (x + 1.8, 5.7))
     for row, column, colour in ((0, 0, ORANGE), (2, 2, BLUE)):
@@ -223,7 +205,7 @@ def draw_pooling(values, rectified, pooled, path, language):
     save_figure(figure, path)
 
 
-def draw_decision(letters, names, smallest, layer, scores, probabilities, path, language):
+def draw_decision(letters, names, smallest, layer, scores, probabilities, path):
     """Draw the way from the pooled maps of an X to two scores, and six letters' probabilities.
 
     Args:
@@ -232,33 +214,32 @@ def draw_decision(letters, names, smallest, layer, scores, probabilities, path, 
         layer: weights [12, 2] and biases [2] of the scores for X and for O.
         scores, probabilities: [N, 2].
     """
-    say = translated(language, FRENCH)
     weights, biases = layer
     figure, axes = canvas(30, 24)
-    axes.text(0.5, 0.8, say("pooled again"), fontsize=MEDIUM, weight="bold", va="center")
-    axes.text(10.5, 0.8, say("flatten: the first cell of the three maps, then the second, …"),
+    axes.text(0.5, 0.8, "second pooling", fontsize=MEDIUM, weight="bold", va="center")
+    axes.text(10.5, 0.8, "aplatir : la 1re case des trois cartes, puis la 2e, …",
               fontsize=MEDIUM, weight="bold", va="center")
     for index in range(3):
         numbers(axes, 0.5 + 2.6 * index, 1.6, smallest[0, ..., index])
     arrow(axes, (8.3, 2.6), (10.1, 2.6))
-    wide = dict(side=(1.55, 1), language=language)
-    numbers(axes, 10.5, 2.1, smallest[0].reshape(1, -1), **wide)
-    axes.text(0.5, 5, say("fully connected layer: values × weights, summed, + bias"),
+    wide = (1.55, 1)
+    numbers(axes, 10.5, 2.1, smallest[0].reshape(1, -1), side=wide)
+    axes.text(0.5, 5, "couche entièrement connectée : valeurs × poids, somme, + biais",
               fontsize=MEDIUM, weight="bold", va="center")
-    for place, (label, colour) in enumerate((("weights for X", ORANGE), ("weights for O", BLUE))):
+    for place, (label, colour) in enumerate((("poids pour X", ORANGE), ("poids pour O", BLUE))):
         y = 6 + 2.7 * place
-        axes.text(10.1, y + 0.5, say(label), ha="right", va="center", color=colour)
-        numbers(axes, 10.5, y, weights[np.newaxis, :, place], 0.6, form="%+.1f", **wide)
+        axes.text(10.1, y + 0.5, label, ha="right", va="center", color=colour)
+        numbers(axes, 10.5, y, weights[np.newaxis, :, place], 0.6, wide, "%+.1f")
         axes.text(10.5, y + 1.7, "%s %s = %s" % (
-            " + ".join("%s×(%s)" % (decimal(value), decimal(weight, "%+.1f", language))
+            " + ".join("%s×(%s)" % (decimal(value), decimal(weight, "%+.1f"))
                        for value, weight in zip(smallest[0].ravel()[:2], weights[:2, place])),
-            "+ … + (%s)" % decimal(biases[place], "%+.1f", language),
-            decimal(scores[0, place], "%+.1f", language)), va="center", color=colour)
-    axes.text(0.5, 12, say("softmax: scores to probabilities"), fontsize=MEDIUM, weight="bold",
+            "+ … + (%s)" % decimal(biases[place], "%+.1f"),
+            decimal(scores[0, place], "%+.1f")), va="center", color=colour)
+    axes.text(0.5, 12, "softmax : des scores aux probabilités", fontsize=MEDIUM, weight="bold",
               va="center")
     for index, name in enumerate(names):
         left, top = 0.5 + 10 * (index % 3), 13.2 + 5.4 * (index // 3)
-        axes.text(left, top, say(name), va="center", weight="bold")
+        axes.text(left, top, name, va="center", weight="bold")
         thumbnail(axes, left, top + 0.6, letters[index], 0.4)
         for place, colour in enumerate((ORANGE, BLUE)):
             y = top + 1.4 + 1.7 * place

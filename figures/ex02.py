@@ -16,9 +16,7 @@ FRENCH = {
     "Image": "Image", "Convolution": "Convolution", "Max-pooling": "Max-pooling",
     "Normalise, ReLU": "Normaliser, ReLU", "Flatten, dense": "Aplatir, dense",
     "Output, softmax": "Sortie, softmax", "%d of %d": "%d sur %d",
-    "each map: negative": "chaque carte : négatif", "positive": "positif",
-    "training step": "pas d'apprentissage", "loss": "perte",
-    "one filter": "un filtre", "another": "un autre", "a third": "un troisième"}
+    "each map: negative": "chaque carte : négatif", "positive": "positif"}
 
 
 def draw_all(folder, history, images, labels, probabilities, names):
@@ -142,7 +140,7 @@ def _draw_key(axes, left, y, say):
     axes.set(xlim=(0, 4), ylim=axes.get_ylim())
 
 
-def draw_learning(steps, filters, losses, path, language="en"):
+def draw_learning(steps, filters, losses, path):
     """Draw filters at several moments of a training, and below them its loss.
 
     Args:
@@ -150,7 +148,6 @@ def draw_learning(steps, filters, losses, path, language="en"):
         filters: [3, moments, K, K].
         losses: of every step.
     """
-    say = translated(language, FRENCH)
     figure, axes = canvas(8.3, 6.5)
     left, width, top, height = 1.5, 6.6, 4.1, 1.7  # of the curve
     every = max(1, steps[-1] // 120)
@@ -159,13 +156,13 @@ def draw_learning(steps, filters, losses, path, language="en"):
     x = left + width * (np.arange(len(means)) + 0.5) * every / steps[-1]
     axes.plot(x, top + height * (high - np.array(means)) / (high - low), color=ORANGE, linewidth=2)
     frame(axes, left, top - 0.1, width, height + 0.2, LINE, 0.8)
-    axes.text(left - 0.2, top + height / 2, say("loss"), fontsize=MEDIUM, ha="right", va="center")
+    axes.text(left - 0.2, top + height / 2, "perte", fontsize=MEDIUM, ha="right", va="center")
     for value in (low, high):
         axes.text(left - 0.1, top + height * (high - value) / (high - low),
-                  decimal(value, "%.1f", language), ha="right", va="center", color=GREY)
-    axes.text(left + width, 6.3, say("training step"), fontsize=MEDIUM, ha="right", va="center")
-    for row, name in enumerate(("one filter", "another", "a third")):
-        axes.text(left - 0.2, 0.5 + 1.1 * row, say(name), fontsize=MEDIUM, ha="right", va="center")
+                  decimal(value, "%.1f"), ha="right", va="center", color=GREY)
+    axes.text(left + width, 6.3, "pas d'apprentissage", fontsize=MEDIUM, ha="right", va="center")
+    for row, name in enumerate(("un filtre", "un autre", "un troisième")):
+        axes.text(left - 0.2, 0.5 + 1.1 * row, name, fontsize=MEDIUM, ha="right", va="center")
     for column, step in enumerate(steps):
         centre, place = left + 0.5 + 1.12 * column, left + width * step / steps[-1]
         for row, values in enumerate(filters[:, column]):

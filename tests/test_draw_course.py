@@ -68,7 +68,7 @@ def test_an_x_that_is_shifted_thicker_or_rotated_still_wins(computed):
     assert len({letter.tobytes() for letter in letters}) == len(draw_course.NAMES) == 6
     for name, probabilities in zip(draw_course.NAMES, layers["probabilities"]):
         assert probabilities["XO".index(name[0])] > 0.75, name
-    shifted = draw_course.NAMES.index("X, shifted")
+    shifted = draw_course.NAMES.index("X décalé")
     np.testing.assert_array_equal(letters[shifted][:, 1:], letters[0][:, :-1])
 
 
@@ -119,6 +119,6 @@ def test_two_equal_frames_are_no_problem(tmp_path):
 
 
 def test_french_pictures_have_french_words():
-    assert decimal(-0.25, "%+.2f", "fr") == "−0,25" and decimal(-1e-9) == "0"
+    assert decimal(-0.25, "%+.2f") == "−0,25" and decimal(-1e-9) == "0"
     say = translated("fr", ex01.FRENCH)
     assert say("window") == "fenêtre" and translated("en", ex01.FRENCH)("window") == "window"

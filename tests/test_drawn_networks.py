@@ -104,7 +104,7 @@ def test_pictures_of_networks_are_drawn_in_french_and_fit_a_screen(tmp_path):
     draw = {
         "architecture": lambda path: figures02.draw_architecture(layers, names, path, "fr"),
         "learning": lambda path: figures02.draw_learning(
-            (0, 5, 9), rng.randn(3, 3, 5, 5), rng.rand(9), path, "fr"),
+            (0, 5, 9), rng.randn(3, 3, 5, 5), rng.rand(9), path),
         "features": lambda path: figures03.draw_features(
             [(1, 1, 5, [[part] * 4] * 3)] * 6, path, "fr"),
         "explain": lambda path: figures03.draw_explanation(

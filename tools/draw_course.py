@@ -34,7 +34,7 @@ LETTERS = """
     .#.....#.   ...###...   ..#.....#   .#.....##   ..#......   ..####...
     .........   .........   .........   .........   .........   .........
 """
-NAMES = "X", "O", "X, shifted", "X, thicker", "X, rotated", "O, wider"
+NAMES = "X", "O", "X décalé", "X épais", "X tourné", "O large"
 FILTERS = """
     #..   #.#   ..#
     .#.   .#.   .#.
@@ -106,40 +106,27 @@ def compute():
     return layers, [slide[0, ..., 0] for slide in slides]
 
 
-def draw(folder, language, file_names):
-    """Draw pictures in a language ("en" or "fr") into the folder.
-
-    Args:
-        file_names: what to draw, a dict from keys of `pictures` below.
-    Raises:
-        UserError: they cannot be written.
-    """
-    from figures import ex01
-    layers, slides = compute()
-    letters, filters = grids(LETTERS), grids(FILTERS)
-    pictures = {
-        "convolution": (ex01.draw_convolution, letters[0], filters[0]),
-        "sliding": (ex01.draw_sliding, grids(SMALL)[0], filters[0], slides),
-        "maps": (ex01.draw_feature_maps, letters[:2], filters, layers["maps"][:2]),
-        "pooling": (ex01.draw_pooling,) + tuple(
-            layers[name][0, ..., 0] for name in ("maps", "rectified", "pooled")),
-        "decision": (ex01.draw_decision, letters, NAMES, layers["smallest"],
-                     (layers["weights"], layers["biases"]), layers["scores"],
-                     layers["probabilities"])}
-    for key, name in file_names.items():
-        path = os.path.join(folder, name)
-        pictures[key][0](*pictures[key][1:], path=path, language=language)
-        console.say("Drew %s" % path)
-
-
 def main(arguments=None):
     parser = console.Parser(description=__doc__.splitlines()[0])
     add_output_dir(parser)
     folder = console.writable_folder(parser.parse_args(arguments).output_dir)
-    draw(folder, "en", {"sliding": "ex01_sliding.gif"})
-    draw(folder, "fr", {"convolution": "fr_convolution.png", "sliding": "fr_glissement.gif",
-                        "maps": "fr_xo_filtres.png", "pooling": "fr_pooling_relu.png",
-                        "decision": "fr_decision.png"})
+    from figures import ex01
+    layers, slides = compute()
+    letters, filters = grids(LETTERS), grids(FILTERS)
+
+    def draw(name, function, *values, **options):
+        path = os.path.join(folder, name)
+        function(*values, path=path, **options)
+        console.say("Drew %s" % path)
+
+    for name, language in (("ex01_sliding.gif", "en"), ("fr_glissement.gif", "fr")):
+        draw(name, ex01.draw_sliding, grids(SMALL)[0], filters[0], slides, language=language)
+    draw("fr_convolution.png", ex01.draw_convolution, letters[0], filters[0])
+    draw("fr_xo_filtres.png", ex01.draw_feature_maps, letters[:2], filters, layers["maps"][:2])
+    draw("fr_pooling_relu.png", ex01.draw_pooling, *[
+        layers[name][0, ..., 0] for name in ("maps", "rectified", "pooled")])
+    draw("fr_decision.png", ex01.draw_decision, letters, NAMES, layers["smallest"],
+         (layers["weights"], layers["biases"]), layers["scores"], layers["probabilities"])
 
 
 if __name__ == "__main__":

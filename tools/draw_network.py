@@ -136,7 +136,7 @@ def main():
     steps, kernels, losses = watch_training(*training_set, recipe=SHORT)
     numbers = dict(reversed(named_filters(kernels[-1]))).values()  # the best of each kind
     draw_learning(steps, np.stack([kernels[..., number] for number in numbers]), losses,
-                  os.path.join(given.output_dir, "fr_apprentissage.png"), "fr")
+                  os.path.join(given.output_dir, "fr_apprentissage.png"))
     console.say("Drew ex02_filters.png, ex02_architecture.png, fr_architecture.png and "
                 "fr_apprentissage.png in %s" % given.output_dir)
 
