@@ -3,6 +3,7 @@
 Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391) weights the channels of the last convolution
 by the mean gradient of the class's logit and keeps what speaks for the class.
 """
+import re
 from collections import namedtuple
 
 import numpy as np
@@ -27,7 +28,8 @@ KINDS = (("Conv2D", "convolution"), ("MaxPool", "pooling"), ("FusedBatchNorm", "
 # start + i * step on, `size` of them; start is negative where zero padding is added.
 Field = namedtuple("Field", "size step start")
 Stage = namedtuple("Stage", "kind field maps")  # maps: float32 [H,W,K] of the layer's channels
-Layer = namedtuple("Layer", "kernel channels stages")  # kernel: its shape; channels: int [K]
+# position: (block, convolution), None of the whitening; kernel: its shape; channels: int [K]
+Layer = namedtuple("Layer", "position kernel channels stages")
 
 # The way of one picture to its probabilities.
 #   views: uint8 [V,S,S,3], those that the prediction averages; layers: those of the first one.
@@ -90,6 +92,12 @@ def layers(classifier):
     return found
 
 
+def position(stages):
+    """Return the numbers (block, convolution) of a layer, or None of the whitening."""
+    found = re.search(r"block(\d+)/conv(\d+)", stages[0].maps.name)
+    return found and tuple(map(int, found.groups()))
+
+
 def _field(operation, kind, field):
     """Return the `Field` of an operation's cells, `field` being that of its input's."""
     if kind == "convolution":
@@ -106,8 +114,9 @@ def _field(operation, kind, field):
 def _strongest(stages, maps, kernel):
     """Return the `Layer` of the channels whose activation is the greatest anywhere."""
     channels = np.argsort(-maps[-1][0].astype(np.float32).max(axis=(0, 1)), kind="stable")[:MAPS]
-    return Layer(kernel, channels, [stage._replace(maps=values[0][..., channels].astype(np.float32))
-                                    for stage, values in zip(stages, maps)])
+    return Layer(position(stages), kernel, channels, [
+        stage._replace(maps=values[0][..., channels].astype(np.float32))
+        for stage, values in zip(stages, maps)])
 
 
 def windows(width, height):

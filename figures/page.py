@@ -52,7 +52,9 @@ def write_page(name, picture, walk, probabilities, classes, path):
     """
     order = np.argsort(-probabilities, kind="stable")
     percentages = [percentage(probability) for probability in probabilities]
-    numbers, titles = range(len(classes)), _titles(walk)
+    numbers = range(len(classes))
+    titles = ["Bloc %d, convolution %d" % layer.position if layer.position else "Blanchiment"
+              for layer in walk.layers]
     content = part(
         "page", **_photo(picture), **_views(walk), **_calculation(walk), name=name,
         prediction=classes[order[0]], certainty=_certainty(probabilities, classes),
@@ -178,16 +180,6 @@ def _views(walk):
 
 
 # ---- 2: layer by layer ----
-def _titles(walk):
-    """Return the layers' titles; a block begins with the convolution that a pooling follows."""
-    titles, block, number = ["Blanchiment"], 0, 0
-    for layer in walk.layers[1:]:
-        starts = any(stage.kind == "pooling" for stage in layer.stages)
-        block, number = (block + 1, 1) if starts else (block, number + 1)
-        titles.append("Bloc %d, convolution %d" % (block, number))
-    return titles
-
-
 def _layer(number, title, layer):
     """Return the card of a layer."""
     size, _, before, filters = layer.kernel

@@ -13,14 +13,12 @@ if __name__ == "__main__":  # before anything is imported that may be missing
     from support import environment
     environment.check("matplotlib")
 
-import re
-
 import numpy as np
 from PIL import Image
 
 from ex03_cifar import dataset
 from ex03_cifar.classifier import RELEASE, Classifier
-from ex03_cifar.explain import DRAWN_SIDE, grad_cam, layers
+from ex03_cifar.explain import DRAWN_SIDE, grad_cam, layers, position
 from support import console
 from support.arguments import add_output_dir, file_path
 from support.tf1 import tf
@@ -88,10 +86,8 @@ def main():
     from figures.ex03 import draw_explanation, draw_features
     classifier = Classifier(given.checkpoint_dir, exact=True)
     images = dataset.load_train(count=IMAGES)[0]
-    sums = [layer[0] for layer in layers(classifier)[1:]]  # but the whitening
-    found = {tuple(map(int, re.findall(r"block(\d+)/conv(\d+)", stage.maps.name)[0])): stage
-             for stage in sums}
-    chosen = [place + (found[place].maps, found[place].field) for place in DRAWN if place in found]
+    sums = {position(layer): layer[0] for layer in layers(classifier)}
+    chosen = [place + (sums[place].maps, sums[place].field) for place in DRAWN if place in sums]
     largest = largest_sums(classifier, [tensor for _, _, tensor, _ in chosen], images)
     drawn = [(block, number, field.size, exciting_parts(classifier, tensor, field, maxima, images))
              for maxima, (block, number, tensor, field) in zip(largest, chosen)]
