@@ -406,7 +406,6 @@ def parse(command_line=None):
 
 
 def main(command_line=None):
-    """Run the command line."""
     recipe, options = parse(command_line)
     if options.predict:
         return predict(options.checkpoint_dir, options.predict)

@@ -145,7 +145,6 @@ def parse(arguments):
 
 
 def main(arguments=None):
-    """Run the command line."""
     given = parse(arguments)
     try:
         trace = open(given.timeline, "w", encoding="utf-8") if given.timeline else None

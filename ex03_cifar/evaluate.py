@@ -61,7 +61,6 @@ def parse(arguments):
 
 
 def main(arguments=None):
-    """Run the command line."""
     given = parse(arguments)
     classifier = Classifier(given.checkpoint_dir, given.exact)
     images, labels = [whole[:given.images] for whole in dataset.load_test(given.data_dir)]

@@ -32,7 +32,6 @@ WHITENING_IMAGES = 5000
 
 
 def main(arguments=None):
-    """Run the command line."""
     recipe, run = options.parse(arguments)
     if run.release:
         return release(run.checkpoint_dir)

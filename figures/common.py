@@ -168,9 +168,9 @@ def frame(axes, left, top, width, height, colour=INK, thickness=1.2):
         (left, top), width, height, fill=False, edgecolor=colour, linewidth=thickness, zorder=3))
 
 
-def arrow(axes, start, end, colour=INK):
+def arrow(axes, start, end):
     """Draw an arrow between two points (x, y)."""
-    axes.annotate("", end, start, arrowprops=dict(arrowstyle="-|>", color=colour, linewidth=1.5,
+    axes.annotate("", end, start, arrowprops=dict(arrowstyle="-|>", color=INK, linewidth=1.5,
                                                   shrinkA=0, shrinkB=0))
 
 

@@ -1,5 +1,6 @@
 """An interrupted training resumes, bit for bit: its state on disk, its lock, and Ctrl-C."""
 import contextlib
+import dataclasses
 import io
 import json
 import os
@@ -16,14 +17,13 @@ from support.console import UsageError, UserError, printable, reason
 KEPT = 2  # states, the newest and the one before it
 
 
+@dataclasses.dataclass
 class Saved:
-    """What a run keeps besides its variables; its loop updates it in place.
+    """What a run keeps besides its variables; its loop updates it in place."""
 
-    step: int; notes: a dict that JSON can hold; arrays: a dict of name to NumPy array.
-    """
-
-    def __init__(self, step, notes, arrays):
-        self.step, self.notes, self.arrays = step, notes, arrays
+    step: int
+    notes: dict   # what JSON can hold
+    arrays: dict  # of name to NumPy array
 
 
 class RunState:

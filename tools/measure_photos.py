@@ -74,7 +74,6 @@ def report(by_views, by_squashing, labels):
 
 
 def main(arguments=None):
-    """Run the command line."""
     parser = console.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", metavar="FOLDER", help="Read the photographs below this folder.")
     parser.add_argument("--checkpoint-dir", metavar="DIR", type=file_path, default=RELEASE,

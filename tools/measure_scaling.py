@@ -93,7 +93,6 @@ def predicted(machines, gigabits, fixed, images, variables, batch, copying, sums
 
 
 def main(arguments=None):
-    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="fast",
                         help="Recipe of the network (default: %(default)s).")
