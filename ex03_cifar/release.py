@@ -1,6 +1,7 @@
 """What becomes of a finished training: a release of its weights, and its curves drawn again."""
 import dataclasses
 import os
+import pathlib
 
 from ex03_cifar.classifier import RELEASE, Classifier
 from ex03_cifar.recipes import Recipe
@@ -15,13 +16,9 @@ def release(folder):
     Raises:
         checkpoint.CheckpointError: they are missing, damaged or of another network.
     """
-    def read(prefix):
-        for ending in (".meta", ".json"):
-            with open(prefix + ending, "rb") as stream:
-                yield ending, stream.read()
-
-    network = Classifier(folder)
-    notes = checkpoint.load(folder, lambda prefix: dict(read(prefix)), (".meta", ".json"))
+    network, endings = Classifier(folder), (".meta", ".json")
+    notes = checkpoint.load(folder, lambda prefix: {
+        ending: pathlib.Path(prefix + ending).read_bytes() for ending in endings}, endings)
     checkpoint.save(RELEASE, network.session, network.saver, notes)
     say("Released the weights of %s. To draw their pictures: "
         "python -m ex03_cifar.evaluate --output-dir images" % folder)

@@ -227,11 +227,9 @@ def _persist(change, *paths):
 
 def _sync_folder(folder):
     """Have the system write the names in a folder to the disk, where it opens folders."""
-    try:
+    with contextlib.suppress(PermissionError):
         descriptor = os.open(folder, os.O_RDONLY)
-    except PermissionError:
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
