@@ -20,35 +20,41 @@ def prelude(folder, code):
     return {"PYTHONPATH": str(folder)}
 
 
+@pytest.fixture
+def clone(tmp_path):
+    """A copy of the programs in a folder without a virtual environment of its own."""
+    for source in ("predict", "ex01_filters.py", "ex02_fashion_cnn.py", "ex03_cifar", "support",
+                   "tools"):
+        whole = os.path.join(ROOT, source)
+        (shutil.copytree if os.path.isdir(whole) else shutil.copy)(whole, str(tmp_path / source))
+    return tmp_path
+
+
 @pytest.mark.parametrize("version", [(3, 6, 15), (3, 8, 18), (3, 9, 18)])
 @pytest.mark.parametrize("program", PROGRAMS, ids=" ".join)
-def test_a_python_without_tensorflow_names_those_that_have_it(program, version, tmp_path):
-    done = run_command(sys.executable, *program,
-                       env=prelude(tmp_path, "import sys; sys.version_info = %r" % (version,)))
+def test_a_python_without_tensorflow_names_those_that_have_it(program, version, clone):
+    done = run_command(sys.executable, *program, cwd=str(clone),
+                       env=prelude(clone, "import sys; sys.version_info = %r" % (version,)))
     sentence, = done.stderr.splitlines()
     assert (done.returncode, done.stdout) == (2, "")
     assert "3.%d" % version[1] in sentence and "3.10, 3.11, 3.12" in sentence, sentence
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=" ".join)
-def test_without_packages_it_says_what_to_install(program):
-    done = run_command(sys.executable, "-S", *program)
+def test_without_packages_it_says_what_to_install(program, clone):
+    done = run_command(sys.executable, "-S", *program, cwd=str(clone))
     sentence, = done.stderr.splitlines()
     assert (done.returncode, done.stdout) == (2, "")
-    assert "numpy" in sentence and "-m pip install -r " in sentence and ROOT in sentence
+    assert "numpy" in sentence and "-m pip install -r %s" % clone in sentence
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=" ".join)
-def test_without_packages_it_resumes_in_the_repositorys_own_environment(program, tmp_path):
-    for source in ("predict", "ex01_filters.py", "ex02_fashion_cnn.py", "ex03_cifar", "support",
-                   "tools"):
-        whole = os.path.join(ROOT, source)
-        (shutil.copytree if os.path.isdir(whole) else shutil.copy)(whole, str(tmp_path / source))
-    python = tmp_path / ".venv" / "bin" / "python3"
+def test_without_packages_it_resumes_in_the_repositorys_own_environment(program, clone):
+    python = clone / ".venv" / "bin" / "python3"
     python.parent.mkdir(parents=True)
     python.write_text('#!/bin/sh\necho "$@"\n')
     python.chmod(0o755)
-    done = run_command(sys.executable, "-S", *program, cwd=str(tmp_path))
+    done = run_command(sys.executable, "-S", *program, cwd=str(clone))
     assert (done.returncode, done.stderr, done.stdout.split()) == (0, "", program)
 
 
