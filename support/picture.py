@@ -40,6 +40,7 @@ SIDE = 1 << 24               # pixels; Pillow takes a step, and 8 bytes, for eac
 SLOW_PIXELS = 4 << 20        # of what Pillow decodes in Python
 SLOW_DECODERS = "ppm", "ppm_plain", "bmp_rle"
 SCANNED_PIXELS = 1 << 30     # of a progressive JPEG, each of whose scans passes over all pixels
+HELD_SAMPLES = 160 << 20     # of a progressive JPEG, two bytes each; a pixel has 1.5 to 4
 BAND_PIXELS = 1 << 20        # of a picture are converted at a time
 LARGE_PIXELS = 4 << 20       # only one picture above this is decoded at a time
 LARGE_FILE = 32 << 20        # bytes; only one file above this is read at a time
@@ -213,7 +214,9 @@ def _as_seen(stream, short_side, turn, identified):
         if progressive:
             place = stream.tell()
             stream.seek(0)
-            most = min(most, SCANNED_PIXELS // stream.read().count(b"\xff\xda"))  # scans
+            samples = [across * down for _, across, down, _ in picture.layer]
+            most = min(most, HELD_SAMPLES * max(samples) // sum(samples),
+                       SCANNED_PIXELS // stream.read().count(b"\xff\xda"))  # scans
             stream.seek(place)
     _check_size(picture, most)
     with _decoding():
