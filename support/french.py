@@ -28,7 +28,6 @@ def run(main):
     if not is_interactive():
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, _: leave(128 + number))
-        _silence_libraries()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, about unusual files
@@ -58,8 +57,13 @@ def _choose_encodings():
         stream.reconfigure(encoding=encoding, errors="backslashreplace")
 
 
-def _silence_libraries():
-    """Keep file descriptor 2, where TensorFlow and libtiff write as they like, from the user."""
+def silence_libraries():
+    """Keep file descriptor 2, where TensorFlow and libtiff write as they like, from the user.
+
+    Not before another Python may take over, which needs it for its own errors.
+    """
+    if is_interactive():
+        return
     encoding = sys.stderr.encoding
     sys.stderr = open(os.dup(2), "w", encoding=encoding, errors="backslashreplace")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -52,10 +52,10 @@ def test_without_packages_it_says_what_to_install(program, clone):
 def test_without_packages_it_resumes_in_the_repositorys_own_environment(program, clone):
     python = clone / ".venv" / "bin" / "python3"
     python.parent.mkdir(parents=True)
-    python.write_text('#!/bin/sh\necho "$@"\n')
+    python.write_text('#!/bin/sh\necho "$@"\necho heard >&2\n')
     python.chmod(0o755)
     done = run_command(sys.executable, "-S", *program, cwd=str(clone))
-    assert (done.returncode, done.stderr, done.stdout.split()) == (0, "", program)
+    assert (done.returncode, done.stderr, done.stdout.split()) == (0, "heard\n", program)
 
 
 HIDE = """
