@@ -8,17 +8,19 @@ if __name__ == "__main__":  # before anything is imported that may be missing
     environment.check("tf_keras")
 
 import argparse
+import functools
 import time
 from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
 
+from ex03_cifar import winograd
 from ex03_cifar.augment import training_batch
 from ex03_cifar.classifier import IMAGES_A_RUN
 from ex03_cifar.graph import build
-from ex03_cifar.network import flops
-from ex03_cifar.recipes import RECIPES
+from ex03_cifar.network import WHITENING_SIZE, flops
+from ex03_cifar.recipes import RECIPES, SIDE
 from support import console
 from support.arguments import file_path, whole_number
 from support.tf1 import fastest, tf
@@ -93,6 +95,52 @@ def measure(functions, seconds):
     return [float(np.median(times)) for times in taken]
 
 
+def layers(recipe):
+    """Return (side, channels, filters) of each 3x3 convolution of a recipe, equal ones once."""
+    side, channels, found = SIDE - WHITENING_SIZE + 1, 2 * 3 * WHITENING_SIZE ** 2, {}
+    for filters in recipe.widths:
+        found[side, channels, filters] = True
+        side, channels = side // 2, filters
+        found[side, channels, filters] = True
+    return list(found)
+
+
+def algorithms(count, side, channels, filters):
+    """Return functions that compute a convolution of `count` images in float32.
+
+    By TensorFlow's direct algorithm, and that with its two gradients; the same two by Winograd's.
+    """
+    with tf.Graph().as_default() as graph:
+        images, kernel, upstream = [
+            tf.Variable(tf.random_normal(shape, seed=0)).read_value() for shape in (
+                [count, side, side, channels], [3, 3, channels, filters],
+                [count, side, side, filters])]
+        fetches = []
+        for y in (tf.nn.conv2d(images, kernel, strides=[1, 1, 1, 1], padding="SAME"),
+                  winograd.convolution(images, kernel)):
+            gradients = tf.gradients(y, [images, kernel], upstream)
+            fetches += [[y.op], [y.op] + [gradient.op for gradient in gradients]]
+        session = tf.Session(graph=graph)
+        session.run(tf.global_variables_initializer())
+    return [functools.partial(session.run, fetch) for fetch in fetches]
+
+
+def print_layers(recipe, seconds):
+    """Print what each convolution of a recipe takes by either algorithm."""
+    shapes = layers(recipe)
+    print("Milliseconds for batches of %d in float32: a convolution alone, and with its gradients.\n"
+          % recipe.batch_size)
+    line = "%-22s" + 6 * "%9s"
+    print(line % ("", "direct", "Winograd", "", "direct", "Winograd", ""))
+    for side, channels, filters in shapes:
+        functions = algorithms(recipe.batch_size, side, channels, filters)
+        direct, direct_all, ours, ours_all = [
+            1e3 * spent for spent in measure(functions, seconds / len(shapes))]
+        print(line % ("%dx%d, %d -> %d" % (side, side, channels, filters),
+                      "%.0f" % direct, "%.0f" % ours, "x %.2f" % (direct / ours),
+                      "%.0f" % direct_all, "%.0f" % ours_all, "x %.2f" % (direct_all / ours_all)))
+
+
 def timeline(train, stream):
     """Trace one training step and write it for chrome://tracing.
 
@@ -141,6 +189,9 @@ def parse(arguments):
     parser.add_argument("--timeline", metavar="JSON", type=file_path,
                         help="Trace one training step into this file, for chrome://tracing, and "
                              "print where its time goes (default: no trace).")
+    parser.add_argument("--layers", action="store_true",
+                        help="Measure single convolutions in float32 instead, by TensorFlow's "
+                             "direct algorithm and by Winograd's.")
     return parser.parse_args(arguments)
 
 
@@ -152,6 +203,8 @@ def main(arguments=None):
         raise console.UserError("--timeline %s cannot be written: %s."
                                 % (given.timeline, console.reason(error)))
     recipe = RECIPES[given.recipe]
+    if given.layers:
+        return print_layers(recipe, given.seconds)
     chosen = given.precision or fastest(recipe.precision)
     names = list(dict.fromkeys(["float32", chosen]))  # float32 first, each once
     alone = [convolution(name, **CONVOLUTION) for name in names]

@@ -62,7 +62,7 @@ def parse(arguments):
 
 def main(arguments=None):
     given = parse(arguments)
-    classifier = Classifier(given.checkpoint_dir, given.exact)
+    classifier = Classifier(given.checkpoint_dir, given.exact, large_batch=True)
     images, labels = [whole[:given.images] for whole in dataset.load_test(given.data_dir)]
     picture = os.path.join(console.writable_folder(given.output_dir), "ex03_confusion.png")
     views = cifar_views(images)

@@ -38,8 +38,10 @@ def build(recipe, steps, first_kernel, training_network=network):
     batch_size = tf.size(labels)
     shape = recipe.widths, recipe.convolutions
     # Built first: initial values depend on which operations were made before.
-    logits = network(images, *shape, training=False, first_kernel=first_kernel)
-    training_logits = training_network(images, *shape, training=True, precision=recipe.precision)
+    logits = network(images, *shape, training=False, first_kernel=first_kernel,
+                     large_batch=True)
+    training_logits = training_network(images, *shape, training=True, precision=recipe.precision,
+                                       large_batch=True)
     temperature = temperature_variable()
     released = tf.global_variables()  # before the optimizers add theirs
 

@@ -18,7 +18,8 @@ MOMENTUM, EPSILON = 0.9, 1e-5  # of batch normalisation
 LOGIT_SCALE = 1 / 9  # keeps the untrained network's predictions close to uniform
 
 
-def network(images, widths, convolutions, training, first_kernel=None, precision="float32"):
+def network(images, widths, convolutions, training, first_kernel=None, precision="float32",
+            large_batch=False):
     """Build the network in the current graph; call it again to share the same variables.
 
     Args:
@@ -29,6 +30,7 @@ def network(images, widths, convolutions, training, first_kernel=None, precision
         first_kernel: float32 [2,2,3,24], the initial value of the first layer's kernel
             (`whitening_kernel`); may be left out where a checkpoint is restored.
         precision: what the blocks compute in, "float32" or "bfloat16"; variables are float32.
+        large_batch: whether convolutions are those that are fast for many images at a time.
     Returns:
         logits float32 [N,10].
     Raises:
@@ -40,7 +42,7 @@ def network(images, widths, convolutions, training, first_kernel=None, precision
         x = cast(batch_normalization(x, training, "whitening_norm"), precision)
         x = silu(x, fused=training)
         for number, filters in enumerate(widths, 1):
-            x = block(x, filters, convolutions, training, "block%d" % number)
+            x = block(x, filters, convolutions, training, large_batch, "block%d" % number)
         return head(x)
 
 
@@ -66,28 +68,28 @@ def cast(x, dtype):
     return tf.cast(x, dtype)
 
 
-def block(x, filters, convolutions, training, name):
+def block(x, filters, convolutions, training, large_batch, name):
     """[N,H,W,C] -> [N,H//2,W//2,filters]; a third convolution ends a residual branch."""
     with tf.variable_scope(name):
-        x = max_pooling(convolution(x, filters, "conv1"))
+        x = max_pooling(convolution(x, filters, large_batch, "conv1"))
         x = silu(batch_normalization(x, training, "norm1"), fused=training)
         shortcut = x
         for number in range(2, convolutions + 1):
-            x = batch_normalization(convolution(x, filters, "conv%d" % number), training,
-                                    "norm%d" % number)
+            x = convolution(x, filters, large_batch, "conv%d" % number)
+            x = batch_normalization(x, training, "norm%d" % number)
             x = silu(x + shortcut if number > 2 else x, fused=training)
         return x
 
 
 @layer
-def convolution(x, filters, name):
+def convolution(x, filters, large_batch, name):
     """3x3, without a bias; the kernel is float32 and rounded to the dtype of `x`."""
     with tf.variable_scope(name):
         kernel = tf.get_variable("kernel", [3, 3, x.shape[-1], filters],
                                  initializer=partial_identity)
     with tf.device(kernel.device):  # rounded where the kernel is stored: half the bytes to read
         rounded = tf.cast(kernel, x.dtype)
-    return operations.convolution(x, rounded, name)
+    return operations.convolution(x, rounded, name, large_batch)
 
 
 @layer

@@ -1,12 +1,15 @@
-"""Layers of the network, and those operations that TensorFlow computes slowly in bfloat16.
+"""Layers of the network, and those operations that TensorFlow's own are slower than.
 
-In float32 all operations are TensorFlow's own; in bfloat16 they are the same to rounding.
+All are the same to rounding.
 """
 import functools
 
+from ex03_cifar import winograd
 from support.tf1 import tf
 
-PRODUCTS_FROM = 256  # channels; with fewer, oneDNN's own gradient is as fast or faster
+# With fewer channels, TensorFlow's own is as fast or faster (docs/measurements.md).
+WINOGRAD_FROM = 64  # float32
+PRODUCTS_FROM = 256  # bfloat16
 
 
 def layer(function):
@@ -23,12 +26,20 @@ def layer(function):
     return apply
 
 
-def convolution(x, kernel, name):
-    """Convolve x [N,H,W,C] with a kernel [3,3,C,F] of the same dtype, padding "SAME" -> [N,H,W,F]."""
+def convolution(x, kernel, name, large_batch):
+    """Convolve x [N,H,W,C] with a kernel [3,3,C,F] of the same dtype, padding "SAME" -> [N,H,W,F].
+
+    Args:
+        large_batch: whether N is usually large, so that it pays to transform the kernel before.
+    """
     def convolve(x, kernel):
         return tf.nn.conv2d(x, kernel, strides=[1, 1, 1, 1], padding="SAME", name=name)
 
-    if x.dtype != tf.bfloat16 or int(x.shape[-1]) < PRODUCTS_FROM:
+    channels = int(x.shape[-1])
+    if x.dtype == tf.float32 and large_batch and channels >= WINOGRAD_FROM:
+        with tf.name_scope(name):
+            return winograd.convolution(x, kernel)
+    if x.dtype == tf.float32 or channels < PRODUCTS_FROM:
         return convolve(x, kernel)
 
     @tf.custom_gradient
@@ -71,7 +82,9 @@ def silu(x, fused):
     """Return SiLU, x * sigmoid(x) (Elfwing et al. 2017, arXiv 1702.03118), computed in float32.
 
     In bfloat16 XLA compiles each direction into one loop; TensorFlow has an operation, and a pass
-    over memory, for each sign in the formula. Compiling takes time: worth it in training only.
+    over memory, for each sign in the formula. Compiling takes time: worth it in training only. In
+    float32 it would gain 1 to 2 % and cost the bits of a run that is resumed: a new shape is not
+    compiled at once, and rounded in another way until it is.
 
     Args:
         fused: whether XLA compiles it.

@@ -1,4 +1,6 @@
 """Muon: momentum whose steps are made orthogonal, as a `tf.train.Optimizer`."""
+import functools
+
 from support.tf1 import tf
 
 
@@ -42,12 +44,19 @@ def orthogonalise(matrix, precision="float32", steps=3):
     """Return the float32 matrix [M,F] with all singular values near 1, by Newton-Schulz iterations.
 
     The quintic 3.4445 x - 4.7750 x^3 + 2.0315 x^5 moves every singular value from (0, 1] close to
-    1 within a few iterations, by matrix products alone (the Muon write-up derives it).
+    1 within a few iterations, by matrix products alone (the Muon write-up derives it). A step is
+    x <- p(x x^T) x, whose p commutes with x x^T: the steps are taken on that small square matrix,
+    and all of them applied to x at once.
     """
     tall = matrix.shape[0] > matrix.shape[1]
     x = tf.transpose(matrix) if tall else matrix  # the smaller Gram matrix is cheaper
     x = tf.cast(x / (tf.norm(x) + 1e-7), precision)
+    gram = tf.matmul(x, x, transpose_b=True)
+    factors = []
     for _ in range(steps):
-        gram = tf.matmul(x, x, transpose_b=True)
-        x = 3.4445 * x + tf.matmul(-4.7750 * gram + 2.0315 * tf.matmul(gram, gram), x)
+        factor = 2.0315 * tf.matmul(gram, gram) - 4.7750 * gram
+        factor += 3.4445 * tf.eye(int(gram.shape[0]), dtype=x.dtype)
+        gram = tf.matmul(tf.matmul(factor, gram), factor)
+        factors.append(factor)
+    x = tf.matmul(functools.reduce(tf.matmul, factors), x)
     return tf.cast(tf.transpose(x) if tall else x, tf.float32)

@@ -3,7 +3,7 @@ import dataclasses
 import os
 import pathlib
 
-from ex03_cifar.classifier import RELEASE, Classifier
+from ex03_cifar.classifier import GRAPH, LARGE_BATCH_GRAPH, RELEASE, Classifier
 from ex03_cifar.recipes import Recipe
 from support import checkpoint
 from support.console import say
@@ -16,7 +16,7 @@ def release(folder):
     Raises:
         checkpoint.CheckpointError: they are missing, damaged or of another network.
     """
-    network, endings = Classifier(folder), (".meta", ".json")
+    network, endings = Classifier(folder), (GRAPH, LARGE_BATCH_GRAPH, ".json")
     notes = checkpoint.load(folder, lambda prefix: {
         ending: pathlib.Path(prefix + ending).read_bytes() for ending in endings}, endings)
     checkpoint.save(RELEASE, network.session, network.saver, notes)

@@ -13,7 +13,7 @@ import types
 
 
 def small_tensorflow():
-    """Return a namespace with `Graph`, `Session`, `errors` and `train.import_meta_graph`.
+    """Return a namespace with `Graph`, `Session`, `ConfigProto`, `errors` and `train.import_meta_graph`.
 
     Raises:
         Exception: of any kind, where this TensorFlow is built otherwise. `import tensorflow`
@@ -32,10 +32,11 @@ def small_tensorflow():
             "client.session", "framework.ops", "framework.errors_impl", "training.saver",
             "platform.tf_logging")]
         session, ops, errors, saver, logging = parts
+        config = importlib.import_module("tensorflow.core.protobuf.config_pb2")
         logging.set_verbosity(logging.ERROR)  # in a notebook it would be INFO
         session.Session(graph=ops.Graph()).close()  # the first looks for a GPU, and logs that
         return types.SimpleNamespace(
-            Graph=ops.Graph, Session=session.Session, errors=errors,
+            Graph=ops.Graph, Session=session.Session, ConfigProto=config.ConfigProto, errors=errors,
             train=types.SimpleNamespace(import_meta_graph=saver.import_meta_graph))
     finally:
         # Whoever imports the package now gets the real one, which takes over the parts.

@@ -175,15 +175,16 @@ def _main(program, arguments, streams, limits, prepare, begins):
 
 # ---- Small runs of exercise 3 ----
 
-def small_run(data, folder, **more):
+def small_run(data, folder, widths=(8, 16, 64), **more):
     """Return the command line of a training of 8 steps, a state saved after each.
 
-    Four are in the first epoch and two in each of the others, which see the harder images.
+    Four are in the first epoch and two in each of the others, which see the harder images. The last
+    convolution has channels enough to be computed by `winograd`.
     """
     given = {"data-dir": data, "checkpoint-dir": folder, "images": 500, "validation": 100,
              "batch-size": 100, "epochs": 3, "save-every": 0, "precision": "float32"}
     given.update({name.replace("_", "-"): value for name, value in more.items()})
-    command = ["--widths", "8", "16", "16"]
+    command = ["--widths"] + [str(filters) for filters in widths]
     for name, value in given.items():
         command += ["--" + name] if value is True else ["--" + name, str(value)]
     return command
@@ -254,14 +255,14 @@ def unblock(folder):
 def release(folder, seed=0, widths=(8, 16, 16), convolutions=2):
     """Release an untrained network: it predicts as any other does, but at random."""
     from support import checkpoint
-    session, saver, meta = untrained(seed, widths, convolutions)
-    checkpoint.save(folder, session, saver, {".meta": meta})
+    session, saver, graphs = untrained(seed, widths, convolutions)
+    checkpoint.save(folder, session, saver, graphs)
 
 
 @functools.lru_cache(maxsize=None)
 def untrained(seed, widths, convolutions):
-    """Return (session, saver, inference graph) of a network with random weights."""
-    from ex03_cifar.classifier import inference_graph, temperature_variable
+    """Return (session, saver, inference graphs) of a network with random weights."""
+    from ex03_cifar.classifier import inference_graphs, temperature_variable
     from ex03_cifar.network import network
     from support.tf1 import tf
     with tf.Graph().as_default() as graph:
@@ -272,7 +273,7 @@ def untrained(seed, widths, convolutions):
         temperature_variable()
         session = tf.Session(graph=graph)
         session.run(tf.global_variables_initializer())
-        return session, tf.train.Saver(max_to_keep=None), inference_graph(widths, convolutions)
+        return session, tf.train.Saver(max_to_keep=None), inference_graphs(widths, convolutions)
 
 
 def generated_images(count, seed):

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from ex03_cifar import benchmark
-from ex03_cifar.network import flops
+from ex03_cifar.network import flops, network
 from ex03_cifar.recipes import RECIPES
 from support.console import UserError
+from support.tf1 import tf
 
 SMALL = replace(RECIPES["fast"], widths=(8, 16, 16), batch_size=100, precision="float32")
 
@@ -43,6 +44,20 @@ def test_the_flops_of_a_run_are_those_of_its_stages():
     assert benchmark.run_flops(recipe) == 3 * 1000 * 10 * whole
     recipe = replace(recipe, selection_start=0.3)
     assert benchmark.run_flops(recipe) == 3 * (3 * 1000 + 7 * 600) * whole
+
+
+def test_single_convolutions_are_those_of_the_recipe(small_recipe, capsys):
+    benchmark.main(["--layers", "--seconds", "1"])
+    lines = re.findall(r"^(\d+)x\1, (\d+) -> (\d+) ((?: +x? ?[\d.]+)+)$", capsys.readouterr().out,
+                       re.MULTILINE)
+    assert [tuple(map(int, line[:3])) for line in lines] == [
+        (31, 24, 8), (15, 8, 8), (15, 8, 16), (7, 16, 16), (3, 16, 16)]
+    with tf.Graph().as_default() as graph:
+        network(tf.zeros([1, 32, 32, 3], tf.uint8), SMALL.widths, 2, training=False)
+    shapes = [operation.outputs[0].shape.as_list()[1:3] + operation.inputs[1].shape.as_list()[2:]
+              for operation in graph.get_operations() if operation.type == "Conv2D"]
+    assert {(side,) * 2 + tuple(sizes) for side, *sizes in benchmark.layers(SMALL)} == set(
+        map(tuple, shapes[1:]))  # the first one is the whitening
 
 
 def test_figures_agree_with_one_another(small_recipe, capsys, tmp_path):

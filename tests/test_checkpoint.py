@@ -35,8 +35,8 @@ def released(tmp_path):
 
 def test_a_release_is_listed_for_sha256sum(released):
     done = run_command("sha256sum", "--check", "--strict", "SHA256SUMS", cwd=released)
-    assert done.returncode == 0 and done.stdout.count(": OK") == 3
-    assert len(os.listdir(released)) == 4
+    assert done.returncode == 0 and done.stdout.count(": OK") == 4
+    assert len(os.listdir(released)) == 5
 
 
 def test_any_flipped_byte_cut_or_missing_file_is_refused(released):
@@ -128,7 +128,7 @@ def test_a_release_cut_off_at_any_change_to_the_disk_leaves_the_old_or_the_new_o
         cut_off = interrupted_release(folder, monkeypatch, calls)
         seen.append(Classifier(folder).probabilities(picture, [1]).tobytes())
         release(folder, seed=2)  # and the next one tidies up
-        assert len(os.listdir(folder)) == 4 and refusal(folder) is None
+        assert len(os.listdir(folder)) == 5 and refusal(folder) is None
         if not cut_off:
             break
     assert len(seen) > 8 and seen == sorted(seen, key=[old, new].index)
@@ -191,7 +191,7 @@ def test_a_file_that_is_open_for_a_moment_does_not_fail_a_release(released, monk
 
     monkeypatch.setattr(os, name, refuse_twice)
     release(released, seed=1)
-    assert len(refusals) >= 4 and len(os.listdir(released)) == 4 and refusal(released) is None
+    assert len(refusals) >= 4 and len(os.listdir(released)) == 5 and refusal(released) is None
 
 
 def test_a_file_that_stays_open_leaves_the_old_release_or_is_removed_by_the_next(
@@ -212,9 +212,9 @@ def test_a_file_that_stays_open_leaves_the_old_release_or_is_removed_by_the_next
     with monkeypatch.context() as patch:
         patch.setattr(os, "remove", refuse)
         release(released, seed=1)
-    assert refusal(released) is None and len(os.listdir(released)) > 4
+    assert refusal(released) is None and len(os.listdir(released)) > 5
     release(released, seed=2)
-    assert refusal(released) is None and len(os.listdir(released)) == 4
+    assert refusal(released) is None and len(os.listdir(released)) == 5
 
 
 @pytest.mark.parametrize("error, problem", [

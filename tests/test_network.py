@@ -85,7 +85,7 @@ def test_a_partial_identity_passes_its_input_through():
 def test_a_release_contains_its_inference_graph(convolutions):
     with tf.Graph().as_default() as graph:
         tf.train.import_meta_graph(
-            tf.MetaGraphDef.FromString(inference_graph((8, 16, 32), convolutions)))
+            tf.MetaGraphDef.FromString(inference_graph((8, 16, 32), convolutions, False)))
         kernels = [o.inputs[1].shape.as_list() for o in graph.get_operations()
                    if o.type == "Conv2D"]
     expected = [[2, 2, 3, 24]]

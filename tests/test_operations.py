@@ -34,7 +34,7 @@ def test_the_convolution_and_its_gradients_are_those_of_float32(images, height, 
     with tf.Graph().as_default():
         x, kernel = tensors([images, height, width, 256], [3, 3, 256, filters])
         ours, plain = compared(
-            lambda x, kernel: operations.convolution(x, kernel, "conv"),
+            lambda x, kernel: operations.convolution(x, kernel, "conv", large_batch=True),
             lambda x, kernel: tf.nn.conv2d(x, kernel, strides=[1, 1, 1, 1], padding="SAME"), x, kernel)
     for one, other in zip(ours, plain):
         assert np.linalg.norm(one - other) < ROUNDING * np.linalg.norm(other)
@@ -61,18 +61,25 @@ def test_the_first_run_gives_the_bits_of_all_others():
             assert one.tobytes() == other.tobytes()
 
 
-def marks(training, precision):
+def marks(training, precision, large_batch):
+    """Return the types of a network's operations, and the attributes that are XLA's."""
     with tf.Graph().as_default() as graph:
-        logits = network(tf.zeros([2, 32, 32, 3], tf.uint8), (8, 256, 256), 2, training,
-                         precision=precision)
+        logits = network(tf.zeros([2, 32, 32, 3], tf.uint8), (8, 64, 256), 2, training,
+                         precision=precision, large_batch=large_batch)
         tf.gradients(logits, tf.trainable_variables())
         return {operation.type for operation in graph.get_operations()}, {
             name for operation in graph.get_operations() for name in operation.node_def.attr
             if "Xla" in name}
 
 
-def test_float32_and_inference_use_tensorflows_own_operations():
-    assert marks(True, "float32")[1] == marks(False, "bfloat16")[1] == set()
-    kinds, attributes = marks(True, "bfloat16")
-    assert attributes and "BatchMatMulV2" in kinds
-    assert "BatchMatMulV2" not in marks(True, "float32")[0]
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_few_images_are_left_to_tensorflows_own_operations(precision):
+    kinds, compiled = marks(False, precision, large_batch=False)
+    assert not compiled
+    assert "Conv2D" in kinds and ("BatchMatMulV2" in kinds) == (precision == "bfloat16")
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_training_multiplies_matrices_and_compiles_silu_in_bfloat16(precision):
+    kinds, compiled = marks(True, precision, large_batch=True)
+    assert "BatchMatMulV2" in kinds and bool(compiled) == (precision == "bfloat16")

@@ -20,7 +20,8 @@ def test_a_release_has_weights_graph_and_history_and_its_curves_can_be_drawn(
     monkeypatch.setattr(releases, "RELEASE", released)
     releases.release(trained)
     assert "--output-dir images" in capsys.readouterr().out
-    assert names(released) == names(trained) == ["data-00000-of-00001", "index", "json", "meta"]
+    assert names(released) == names(trained) == ["data-00000-of-00001", "index", "json",
+                                                 "large.meta", "meta"]
     for name in os.listdir(released):
         with open(os.path.join(released, name), "rb") as one:
             with open(os.path.join(trained, name), "rb") as other:

@@ -52,8 +52,8 @@ def interrupted(unreleased, tmp_path):
 
 def test_it_learns_500_images_and_a_new_process_restores_the_same_logits(small_data, tmp_path):
     folder = str(tmp_path)
-    code, text = run(TRAIN, small_run(small_data, folder, epochs=100, validation=0, save_every=600),
-                     str(tmp_path / "out"))
+    code, text = run(TRAIN, small_run(small_data, folder, (8, 16, 16), epochs=100, validation=0,
+                                      save_every=600), str(tmp_path / "out"))
     assert code == 0, text
     accuracy = float(re.findall(r"training accuracy ([\d.]+) %", text)[-1])
     assert accuracy > 97, text

@@ -88,7 +88,7 @@ def main(arguments=None):
     if not paths:
         raise console.UserError("there is no photograph in %s."
                                 % os.path.join(given.folder, NAMES[0]))
-    classifier = Classifier(given.checkpoint_dir)
+    classifier = Classifier(given.checkpoint_dir, large_batch=True)
     pictures = [read_picture(path) for path in paths]
     by_views = classifier.predict([picture_views(picture) for picture in pictures])
     by_squashing = classifier.predict([Views(squashed(picture)[None], ()) for picture in pictures])
