@@ -1,4 +1,5 @@
 """Helpers of the tests: processes and their limits, small runs, untrained releases, data and pictures."""
+import contextlib
 import functools
 import gzip
 import importlib
@@ -122,7 +123,8 @@ def interrupt(program, arguments, output, number=signal.SIGINT, after="", second
         process.join(0.005)
     process.join(seconds)
     if process.is_alive():
-        os.kill(process.pid, number)
+        with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+            os.kill(process.pid, number)
     process.join(60)
     return process.exitcode, pathlib.Path(output).read_text(encoding="utf-8")
 
