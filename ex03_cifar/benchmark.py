@@ -19,8 +19,8 @@ from ex03_cifar import winograd
 from ex03_cifar.augment import training_batch
 from ex03_cifar.classifier import IMAGES_A_RUN
 from ex03_cifar.graph import build
-from ex03_cifar.network import WHITENING_SIZE, flops
-from ex03_cifar.recipes import RECIPES, SIDE
+from ex03_cifar.network import flops, kernels
+from ex03_cifar.recipes import RECIPES
 from support import console
 from support.arguments import file_path, whole_number
 from support.tf1 import fastest, tf
@@ -97,12 +97,9 @@ def measure(functions, seconds):
 
 def layers(recipe):
     """Return (side, channels, filters) of each 3x3 convolution of a recipe, equal ones once."""
-    side, channels, found = SIDE - WHITENING_SIZE + 1, 2 * 3 * WHITENING_SIZE ** 2, {}
-    for filters in recipe.widths:
-        found[side, channels, filters] = True
-        side, channels = side // 2, filters
-        found[side, channels, filters] = True
-    return list(found)
+    found = [(side,) + shape[2:] for side, shape in kernels(recipe.widths, recipe.convolutions)
+             if shape[:2] == (3, 3)]
+    return list(dict.fromkeys(found))
 
 
 def algorithms(count, side, channels, filters):

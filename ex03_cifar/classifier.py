@@ -25,9 +25,9 @@ class Classifier:
 
         Args:
             exact: compute in float32 even where the processor is faster in bfloat16, which
-                changes a probability by a few thousandths; and as for few pictures.
-            large_batch: whether many pictures will be predicted, from about LARGE_BATCH on: in
-                float32 they take half as long, and a probability changes by a few millionths.
+                changes a probability by a few thousandths, and without regard to `large_batch`.
+            large_batch: whether LARGE_BATCH pictures or more will be predicted: in float32 they
+                take half as long then, and a probability changes by a few millionths.
         Raises:
             checkpoint.CheckpointError: it is missing, damaged or not this network's.
         """

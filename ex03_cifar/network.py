@@ -30,7 +30,7 @@ def network(images, widths, convolutions, training, first_kernel=None, precision
         first_kernel: float32 [2,2,3,24], the initial value of the first layer's kernel
             (`whitening_kernel`); may be left out where a checkpoint is restored.
         precision: what the blocks compute in, "float32" or "bfloat16"; variables are float32.
-        large_batch: whether convolutions are those that are fast for many images at a time.
+        large_batch: whether many images at a time are usual; convolutions are chosen for that.
     Returns:
         logits float32 [N,10].
     Raises:
@@ -150,18 +150,26 @@ def whitening_kernel(images, epsilon=5e-4):
     return np.concatenate([filters, -filters], axis=-1).astype(np.float32)
 
 
-def flops(widths, convolutions, side=32):
-    """Return the floating-point operations of the inference for one image [side,side,3].
+def kernels(widths, convolutions, side=32):
+    """Yield (side of the output, shape of the kernel) of each convolution and of the head.
 
-    Those of convolutions and matrix products; a multiplication and its addition count as two.
-    Everything else, such as batch normalisation, is about one per cent more and left out.
+    Args:
+        side: of the images, in pixels. The head's output has side 1.
     """
     with tf.Graph().as_default() as graph:
         network(tf.zeros([1, side, side, 3], tf.uint8), widths, convolutions, training=False)
-    total = 0
     for operation in graph.get_operations():
         if operation.type in ("Conv2D", "MatMul"):
-            kernel, result = operation.inputs[1].shape, operation.outputs[0].shape
-            positions = result.num_elements() // int(result[-1])
-            total += 2 * positions * kernel.num_elements()
-    return total
+            result, kernel = operation.outputs[0].shape, operation.inputs[1].shape
+            yield int(result[1]) if len(result) == 4 else 1, tuple(kernel.as_list())
+
+
+def flops(widths, convolutions, side=32):
+    """Return the floating-point operations of the inference for one image [side,side,3].
+
+    Those of convolutions and matrix products, computed directly; a multiplication and its addition
+    count as two. Everything else, such as batch normalisation, is about one per cent more and left
+    out.
+    """
+    return sum(2 * size ** 2 * int(np.prod(shape))
+               for size, shape in kernels(widths, convolutions, side))

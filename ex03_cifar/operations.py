@@ -1,13 +1,10 @@
-"""Layers of the network, and those operations that TensorFlow's own are slower than.
-
-All are the same to rounding.
-"""
+"""Layers of the network, and faster forms of operations of TensorFlow, the same to rounding."""
 import functools
 
 from ex03_cifar import winograd
 from support.tf1 import tf
 
-# With fewer channels, TensorFlow's own is as fast or faster (docs/measurements.md).
+# Channels; with fewer, TensorFlow's own is as fast or faster (docs/experiments.md).
 WINOGRAD_FROM = 64  # float32
 PRODUCTS_FROM = 256  # bfloat16
 
