@@ -130,7 +130,7 @@ def inference_graph(widths, convolutions, large_batch):
         temperature = temperature_variable()
         mean_logits = tf.placeholder(tf.float32, [None, 10], "mean_logits")
         tf.nn.softmax(mean_logits / temperature, name="probabilities")
-        saver = tf.train.Saver().as_saver_def()
+        saver = release_saver(tf.global_variables()).as_saver_def()
     lean = tf.graph_util.extract_sub_graph(
         graph.as_graph_def(),
         list(TENSORS) + logits + [saver.restore_op_name, saver.save_tensor_name.split(":")[0]])
@@ -139,6 +139,12 @@ def inference_graph(widths, convolutions, large_batch):
     return tf.train.export_meta_graph(
         graph_def=lean, saver_def=saver, collection_list=[], strip_default_attrs=True,
         clear_devices=True).SerializeToString(deterministic=True)
+
+
+def release_saver(variables):
+    """Return the `tf.train.Saver` of a release's `variables`: kernels are stored as float16."""
+    return tf.train.Saver([checkpoint.half_precision(v) if "/conv" in v.name else v
+                           for v in variables], max_to_keep=None)
 
 
 def temperature_variable():

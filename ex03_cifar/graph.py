@@ -2,7 +2,7 @@
 import contextlib
 from collections import namedtuple
 
-from ex03_cifar.classifier import temperature_variable
+from ex03_cifar.classifier import release_saver, temperature_variable
 from ex03_cifar.network import network
 from support.tf1 import all_finite, tf
 
@@ -61,7 +61,7 @@ def build(recipe, steps, first_kernel, training_network=network):
         learning_rate=recipe.learning_rate * decay,
         initialise=tf.global_variables_initializer(),
         state_saver=tf.train.Saver(max_to_keep=None),
-        release_saver=tf.train.Saver(released, max_to_keep=None))
+        release_saver=release_saver(released))
 
 
 def optimise(loss, batch_size, decay, step, recipe):

@@ -264,7 +264,7 @@ def release(folder, seed=0, widths=(8, 16, 16), convolutions=2):
 @functools.lru_cache(maxsize=None)
 def untrained(seed, widths, convolutions):
     """Return (session, saver, inference graphs) of a network with random weights."""
-    from ex03_cifar.classifier import inference_graphs, temperature_variable
+    from ex03_cifar.classifier import inference_graphs, release_saver, temperature_variable
     from ex03_cifar.network import network
     from support.tf1 import tf
     with tf.Graph().as_default() as graph:
@@ -275,7 +275,8 @@ def untrained(seed, widths, convolutions):
         temperature_variable()
         session = tf.Session(graph=graph)
         session.run(tf.global_variables_initializer())
-        return session, tf.train.Saver(max_to_keep=None), inference_graphs(widths, convolutions)
+        saver = release_saver(tf.global_variables())
+        return session, saver, inference_graphs(widths, convolutions)
 
 
 def generated_images(count, seed):

@@ -39,6 +39,23 @@ def test_a_release_is_listed_for_sha256sum(released):
     assert len(os.listdir(released)) == 5
 
 
+def test_half_precision_halves_the_file_and_rounds_once(tmp_path):
+    values, sizes, read = np.random.RandomState(0).randn(200, 300).astype(np.float32), [], []
+    for name, stored in ("half", checkpoint.half_precision), ("float", lambda variable: variable):
+        with tf.Graph().as_default(), tf.Session() as session:
+            variable = tf.get_variable("kernel", values.shape)
+            saver, prefix = tf.train.Saver([stored(variable)]), str(tmp_path / name)
+            variable.load(values, session)
+            saver.save(session, prefix)
+            variable.load(0 * values, session)
+            saver.restore(session, prefix)
+            read.append(session.run(variable))
+        sizes.append(os.path.getsize(prefix + ".data-00000-of-00001"))
+    assert sizes == [2 * values.size, 4 * values.size]
+    assert read[0].dtype == np.float32 and np.array_equal(read[1], values)
+    np.testing.assert_array_equal(read[0], values.astype(np.float16))
+
+
 def test_any_flipped_byte_cut_or_missing_file_is_refused(released):
     rng = random.Random(0)
     for name in os.listdir(released):

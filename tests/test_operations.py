@@ -28,7 +28,7 @@ def compared(operation, plain, *inputs):
         return results
 
 
-@pytest.mark.parametrize("filters", [32, 256])
+@pytest.mark.parametrize("filters", [32, 256, 640])  # the last so many that images lie side by side
 @pytest.mark.parametrize("images, height, width", [(6, 3, 3), (5, 3, 7)])
 def test_the_convolution_and_its_gradients_are_those_of_float32(images, height, width, filters):
     with tf.Graph().as_default():
