@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ex03_cifar import winograd
+from ex03_cifar import operations, winograd
 from ex03_cifar.augment import training_batch
 from ex03_cifar.classifier import IMAGES_A_RUN
 from ex03_cifar.graph import build
@@ -96,25 +96,29 @@ def measure(functions, seconds):
 
 
 def layers(recipe):
-    """Return (side, channels, filters) of each 3x3 convolution of a recipe, equal ones once."""
-    found = [(side,) + shape[2:] for side, shape in kernels(recipe.widths, recipe.convolutions)
+    """Return (side, channels, filters) of each 3x3 convolution in a recipe's stages, equal ones once."""
+    found = [(side,) + shape[2:] for stage in reversed(recipe.schedule.stages)
+             for side, shape in kernels(recipe.widths, recipe.convolutions, stage.side)
              if shape[:2] == (3, 3)]
     return list(dict.fromkeys(found))
 
 
-def algorithms(count, side, channels, filters):
-    """Return functions that compute a convolution of `count` images in float32.
+def algorithms(count, side, channels, filters, precision):
+    """Return functions that compute a convolution of `count` images.
 
-    By TensorFlow's direct algorithm, and that with its two gradients; the same two by Winograd's.
+    As TensorFlow does by default, and that with its two gradients; then both in the way that
+    `operations` has for it, in float32 Winograd's algorithm for any number of channels.
     """
+    ours = winograd.convolution if precision == "float32" else functools.partial(
+        operations.convolution, name="ours", large_batch=True)
     with tf.Graph().as_default() as graph:
         images, kernel, upstream = [
-            tf.Variable(tf.random_normal(shape, seed=0)).read_value() for shape in (
-                [count, side, side, channels], [3, 3, channels, filters],
-                [count, side, side, filters])]
+            tf.Variable(tf.cast(tf.random_normal(shape, seed=0), precision)).read_value()
+            for shape in ([count, side, side, channels], [3, 3, channels, filters],
+                          [count, side, side, filters])]
         fetches = []
         for y in (tf.nn.conv2d(images, kernel, strides=[1, 1, 1, 1], padding="SAME"),
-                  winograd.convolution(images, kernel)):
+                  ours(images, kernel)):
             gradients = tf.gradients(y, [images, kernel], upstream)
             fetches += [[y.op], [y.op] + [gradient.op for gradient in gradients]]
         session = tf.Session(graph=graph)
@@ -122,15 +126,15 @@ def algorithms(count, side, channels, filters):
     return [functools.partial(session.run, fetch) for fetch in fetches]
 
 
-def print_layers(recipe, seconds):
-    """Print what each convolution of a recipe takes by either algorithm."""
+def print_layers(recipe, precision, seconds):
+    """Print what each convolution of a recipe takes either way."""
     shapes = layers(recipe)
-    print("Milliseconds for batches of %d in float32: a convolution alone, and with its gradients.\n"
-          % recipe.batch_size)
+    print("Milliseconds for batches of %d in %s: a convolution alone, and with its gradients.\n"
+          % (recipe.batch_size, precision))
     line = "%-22s" + 6 * "%9s"
-    print(line % ("", "direct", "Winograd", "", "direct", "Winograd", ""))
+    print(line % ("", "direct", "ours", "", "direct", "ours", ""))
     for side, channels, filters in shapes:
-        functions = algorithms(recipe.batch_size, side, channels, filters)
+        functions = algorithms(recipe.batch_size, side, channels, filters, precision)
         direct, direct_all, ours, ours_all = [
             1e3 * spent for spent in measure(functions, seconds / len(shapes))]
         print(line % ("%dx%d, %d -> %d" % (side, side, channels, filters),
@@ -179,16 +183,18 @@ def parse(arguments):
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="fast",
                         help="Recipe of the network (default: %(default)s).")
     parser.add_argument("--precision", choices=("float32", "bfloat16"),
-                        help="Precision of training that is measured besides float32 (default: the "
-                             "faster one on this processor).")
+                        help="Precision of training that is measured besides float32, and of "
+                             "--layers (default: the faster one on this processor).")
     parser.add_argument("--seconds", type=whole_number(1, 86400), default=60,
                         help="Duration of the measurement (default: %(default)s).")
     parser.add_argument("--timeline", metavar="JSON", type=file_path,
                         help="Trace one training step into this file, for chrome://tracing, and "
                              "print where its time goes (default: no trace).")
     parser.add_argument("--layers", action="store_true",
-                        help="Measure single convolutions in float32 instead, by TensorFlow's "
-                             "direct algorithm and by Winograd's.")
+                        help="Measure single convolutions instead, by TensorFlow's direct algorithm "
+                             "and as they are computed here: in float32 by Winograd's, in "
+                             "bfloat16 with small images side by side and kernel gradients as "
+                             "matrix products.")
     return parser.parse_args(arguments)
 
 
@@ -200,9 +206,9 @@ def main(arguments=None):
         raise console.UserError("--timeline %s cannot be written: %s."
                                 % (given.timeline, console.reason(error)))
     recipe = RECIPES[given.recipe]
-    if given.layers:
-        return print_layers(recipe, given.seconds)
     chosen = given.precision or fastest(recipe.precision)
+    if given.layers:
+        return print_layers(recipe, chosen, given.seconds)
     names = list(dict.fromkeys(["float32", chosen]))  # float32 first, each once
     alone = [convolution(name, **CONVOLUTION) for name in names]
     networks = [network(replace(recipe, precision=name)) for name in names]

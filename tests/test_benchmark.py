@@ -46,18 +46,25 @@ def test_the_flops_of_a_run_are_those_of_its_stages():
     assert benchmark.run_flops(recipe) == 3 * (3 * 1000 + 7 * 600) * whole
 
 
-def test_single_convolutions_are_those_of_the_recipe(small_recipe, capsys):
-    benchmark.main(["--layers", "--seconds", "1"])
+@pytest.mark.parametrize("precision, stages", [
+    ("float32", dict(stage_sides=(), stage_crops=(), stage_ends=())), ("bfloat16", {})])
+def test_single_convolutions_are_those_of_the_recipe(precision, stages, monkeypatch, capsys):
+    recipe = replace(SMALL, **stages)
+    monkeypatch.setitem(RECIPES, "fast", recipe)
+    benchmark.main(["--layers", "--precision", precision, "--seconds", "1"])
     lines = re.findall(r"^(\d+)x\1, (\d+) -> (\d+) ((?: +x? ?[\d.]+)+)$", capsys.readouterr().out,
                        re.MULTILINE)
-    assert [tuple(map(int, line[:3])) for line in lines] == [
-        (31, 24, 8), (15, 8, 8), (15, 8, 16), (7, 16, 16), (3, 16, 16)]
-    with tf.Graph().as_default() as graph:
-        network(tf.zeros([1, 32, 32, 3], tf.uint8), SMALL.widths, 2, training=False)
-    shapes = [operation.outputs[0].shape.as_list()[1:3] + operation.inputs[1].shape.as_list()[2:]
-              for operation in graph.get_operations() if operation.type == "Conv2D"]
-    assert {(side,) * 2 + tuple(sizes) for side, *sizes in benchmark.layers(SMALL)} == set(
-        map(tuple, shapes[1:]))  # the first one is the whitening
+    shapes = [(31, 24, 8), (15, 8, 8), (15, 8, 16), (7, 16, 16), (3, 16, 16)]
+    assert [tuple(map(int, line[:3])) for line in lines][:5] == shapes
+    found = set(benchmark.layers(recipe))
+    assert found.issuperset(shapes) and len(found) == len(lines)
+    for side in recipe.stage_sides + (32,):
+        with tf.Graph().as_default() as graph:
+            network(tf.zeros([1, side, side, 3], tf.uint8), SMALL.widths, 2, training=False)
+        built = {(int(operation.outputs[0].shape[1]),) + tuple(
+            operation.inputs[1].shape.as_list()[2:]) for operation in graph.get_operations()
+            if operation.type == "Conv2D" and operation.inputs[1].shape[0] == 3}
+        assert found.issuperset(built) and built
 
 
 def test_figures_agree_with_one_another(small_recipe, capsys, tmp_path):
