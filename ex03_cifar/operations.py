@@ -41,19 +41,16 @@ def convolution(x, kernel, name, large_batch):
     if x.dtype == tf.float32 or channels < PRODUCTS_FROM:
         return convolve(x, kernel)
 
-    side_by_side = large_batch and channels * int(kernel.shape[-1]) >= SIDE_BY_SIDE_FROM
-
     @tf.custom_gradient
     def with_gradient(x, kernel):
+        if large_batch and channels * int(kernel.shape[-1]) >= SIDE_BY_SIDE_FROM:
+            y = images_of_row(convolve(one_row(x), kernel), tf.shape(x))
+        else:
+            y = convolve(x, kernel)
+
         def gradient(dy):
-            upstream = one_row(dy) if side_by_side else dy
-            dx = tf.nn.conv2d_backprop_input(
-                tf.concat([tf.shape(upstream)[:3], [channels]], 0), kernel, upstream,
-                strides=[1, 1, 1, 1], padding="SAME")
-            dx = images_of_row(dx, tf.shape(x)) if side_by_side else dx
-            return dx, tf.cast(kernel_gradient(x, dy), kernel.dtype)
-        y = convolve(one_row(x) if side_by_side else x, kernel)
-        return images_of_row(y, tf.shape(x)) if side_by_side else y, gradient
+            return tf.gradients(y, x, dy)[0], tf.cast(kernel_gradient(x, dy), kernel.dtype)
+        return y, gradient
     return with_gradient(x, kernel)
 
 
