@@ -1,6 +1,5 @@
 """Augmentation: functions of (images, rng), images uint8 [N,H,W,3] in and out."""
 import numpy as np
-from PIL import Image
 
 
 def training_batch(images, flipped, recipe, progress, rng):
@@ -14,8 +13,6 @@ def training_batch(images, flipped, recipe, progress, rng):
         rng: the `np.random.RandomState` of all random numbers.
     """
     images = flip(shift(images, rng, recipe.shift), flipped)
-    if recipe.rotation_prob:
-        images = rotate(images, rng, recipe.rotation_prob, recipe.rotation)
     if recipe.scale_jitter_prob:
         images = scale_jitter(images, rng, recipe.scale_jitter_prob, recipe.scale_jitter)
     if recipe.colour_jitter_prob:
@@ -78,25 +75,6 @@ def resize_down(images, side):
     rows = np.matmul(weights, images.reshape(len(images), whole, -1).astype(np.float32))
     both = np.matmul(weights, rows.reshape(-1, whole, images.shape[-1]))
     return np.rint(both).astype(np.uint8).reshape(len(images), side, side, -1)
-
-
-def rotate(images, rng, prob, degrees):
-    """Rotate images uint8 [N,H,H,3] about their centres, each with probability `prob`.
-
-    The angle is uniform up to `degrees` either way, the interpolation bilinear. Beyond the border:
-    reflect padding.
-    """
-    chosen = np.flatnonzero(rng.uniform(0, 1, len(images)) < prob)
-    angles = np.deg2rad(rng.uniform(-degrees, degrees, len(chosen)))
-    side, result = images.shape[1], images.copy()
-    margin = side // 2  # more than any corner moves outwards
-    padded = np.pad(images[chosen], ((0, 0), (margin, margin), (margin, margin), (0, 0)), "reflect")
-    for place, image, cosine, sine in zip(chosen, padded, np.cos(angles), np.sin(angles)):
-        centre = [margin + side / 2 * (1 - part) for part in (cosine + sine, cosine - sine)]
-        result[place] = Image.fromarray(image).transform(
-            (side, side), Image.AFFINE, (cosine, sine, centre[0], -sine, cosine, centre[1]),
-            Image.BILINEAR)
-    return result
 
 
 def scale_jitter(images, rng, prob, scales, stretch=4 / 3):

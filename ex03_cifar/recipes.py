@@ -39,8 +39,6 @@ class Recipe:
     scale_jitter: tuple = setting((0.6, 1.4), (0.1, 10), "Smallest and largest factor of scale")
     colour_jitter_prob: float = setting(0.0, (0, 1), "Probability of colour jitter, per image")
     colour_jitter: float = setting(0.3, (0, 1), "Largest change of brightness and contrast")
-    rotation_prob: float = setting(0.0, (0, 1), "Probability of a rotation, per image")
-    rotation: float = setting(20.0, (0, 180), "Largest rotation either way, in degrees")
     stage_sides: tuple = setting((20, 28), (2, SIDE), "Side of the images in each early stage, in "
                                  "pixels; without a number there is no early stage", nargs="*")
     stage_crops: tuple = setting((32, 28), (2, SIDE), "Side of the largest random crop, which is "
@@ -130,7 +128,6 @@ RECIPES = {
     "fast": Recipe(),
     # The released weights. Width and depth are airbench96's; scale and colour jitter make it
     # better on photographs, for which a long training has the time (docs/measurements.md).
-    "best": Recipe(widths=(128, 384, 512), convolutions=3, epochs=108, learning_rate=0.1, shift=3,
-                   cutout=10, rotation_prob=0.25, scale_jitter_prob=0.4, scale_jitter=(0.5, 1.4),
-                   colour_jitter_prob=0.5),
+    "best": Recipe(widths=(128, 384, 512), convolutions=3, epochs=75, learning_rate=0.1, cutout=8,
+                   scale_jitter_prob=0.3, colour_jitter_prob=0.5),
 }
