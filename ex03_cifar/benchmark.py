@@ -96,7 +96,7 @@ def measure(functions, seconds):
 
 
 def layers(recipe):
-    """Return (side, channels, filters) of each 3x3 convolution in a recipe's stages, equal ones once."""
+    """Return (side, channels, filters) of the 3x3 convolutions in a recipe's stages, each once."""
     found = [(side,) + shape[2:] for stage in reversed(recipe.schedule.stages)
              for side, shape in kernels(recipe.widths, recipe.convolutions, stage.side)
              if shape[:2] == (3, 3)]
@@ -191,10 +191,10 @@ def parse(arguments):
                         help="Trace one training step into this file, for chrome://tracing, and "
                              "print where its time goes (default: no trace).")
     parser.add_argument("--layers", action="store_true",
-                        help="Measure single convolutions instead, by TensorFlow's direct algorithm "
-                             "and as they are computed here: in float32 by Winograd's, in "
-                             "bfloat16 with small images side by side and kernel gradients as "
-                             "matrix products.")
+                        help="Measure single convolutions instead, by TensorFlow's direct "
+                             "algorithm and as they are computed here: in float32 by Winograd's, "
+                             "in bfloat16 with small images side by side and kernel gradients "
+                             "as matrix products.")
     return parser.parse_args(arguments)
 
 

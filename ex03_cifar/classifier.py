@@ -3,7 +3,7 @@ import os
 
 import numpy as np
 
-from ex03_cifar.network import network
+from ex03_cifar.network import is_kernel, network
 from support import checkpoint
 from support.console import REPOSITORY, command
 from support.tf1 import fastest, tf
@@ -143,7 +143,7 @@ def inference_graph(widths, convolutions, large_batch):
 
 def release_saver(variables):
     """Return the `tf.train.Saver` of a release's `variables`: kernels are stored as float16."""
-    return tf.train.Saver([checkpoint.half_precision(v) if "/conv" in v.name else v
+    return tf.train.Saver([checkpoint.half_precision(v) if is_kernel(v) else v
                            for v in variables], max_to_keep=None)
 
 

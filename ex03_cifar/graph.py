@@ -3,7 +3,7 @@ import contextlib
 from collections import namedtuple
 
 from ex03_cifar.classifier import release_saver, temperature_variable
-from ex03_cifar.network import network
+from ex03_cifar.network import is_kernel, network
 from support.tf1 import all_finite, tf
 
 Model = namedtuple("Model", "images labels train losses loss correct logits learning_rate "
@@ -74,7 +74,7 @@ def optimise(loss, batch_size, decay, step, recipe):
         step: the global step, incremented.
     """
     from ex03_cifar.optimizer import MuonOptimizer  # here: its base class needs TensorFlow
-    kernels = [v for v in tf.trainable_variables() if "/conv" in v.name]
+    kernels = [v for v in tf.trainable_variables() if is_kernel(v)]
     heads = [v for v in tf.trainable_variables() if "/head/" in v.name]
     biases = [v for v in tf.trainable_variables() if v.name.endswith("beta:0")]
     groups = [(MuonOptimizer(recipe.learning_rate * decay, recipe.momentum, recipe.precision),

@@ -92,6 +92,11 @@ def convolution(x, filters, large_batch, name):
     return operations.convolution(x, rounded, name, large_batch)
 
 
+def is_kernel(variable):
+    """Return whether a variable is the kernel of a `convolution`."""
+    return "/conv" in variable.name
+
+
 @layer
 def max_pooling(x):
     """The maxima of 2x2 pixels: [N,H,W,C] -> [N,H//2,W//2,C]."""
