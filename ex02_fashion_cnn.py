@@ -42,11 +42,13 @@ class Recipe:
     kernel_sizes: tuple = setting((5, 3, 3), (1, 28), "Sides of the convolution kernels, in pixels")
     dense_units: int = setting(256, (1, 65536), "Units of the dense layer")
     batch_size: int = setting(256, (1, 60000), "Pictures per step")
-    peak_learning_rate: float = setting(0.1, (1e-9, 1e30), "Learning rate at its peak")
-    warm_up: float = setting(0.15, (0, 1), "Fraction of the steps in which the learning rate "
-                             "rises to its peak, from where it falls to zero")
-    momentum: float = setting(0.9, (0, 1), "Momentum (Nesterov)")
-    weight_decay: float = setting(5e-4, (0, 1), "L2 penalty of all kernels")
+    learning_rate: float = setting(0.1, (1e-9, 1e30), "Learning rate of Muon, which trains the "
+                                   "kernels, at the beginning; it falls to zero")
+    momentum: float = setting(0.8, (0, 1), "Momentum of Muon")
+    sgd_learning_rate: float = setting(0.1, (1e-9, 1e30), "Learning rate of SGD, which trains all "
+                                       "the rest, at the beginning")
+    sgd_momentum: float = setting(0.9, (0, 1), "Momentum of SGD (Nesterov)")
+    weight_decay: float = setting(5e-4, (0, 1), "L2 penalty of the output layer's kernel")
     label_smoothing: float = setting(0.1, (0, 0.99), "Label smoothing")  # arXiv 1512.00567
     dropout_features: float = setting(0.4, (0, 0.99), "Dropout rate before the dense layer")
     dropout_dense: float = setting(0.3, (0, 0.99), "Dropout rate before the output layer")
@@ -73,7 +75,6 @@ RELEASE, RUN = arguments.checkpoint_folders("fashion")
 CLASS_NAMES = ['T-shirt/top', 'Trouser', 'Pullover', 'Dress',
                'Coat', 'Sandal', 'Shirt', 'Sneaker', 'Bag', 'Ankle boot']
 PIXEL_MEAN, PIXEL_STD = 72.94, 90.02  # of the training pictures, on the scale 0 to 255
-VALIDATION_SIZE = 5000  # the last pictures of the training set
 TTA_THRESHOLD = 0.6  # below this probability more views of a picture are averaged
 
 
@@ -185,9 +186,9 @@ def inference_graph(recipe):
                                      probabilities=tf.nn.softmax(logits), saver=tf.train.Saver())
 
 
-# ---- Loss and optimizer ----
+# ---- Loss and optimizers ----
 def training_graph(recipe, steps):
-    """Return a namespace: the network, its loss and one of `steps` steps of gradient descent.
+    """Return a namespace: the network, its loss and one of `steps` steps of training.
 
     In: images uint8 [N,28,28], labels int32 [N], training bool []. Out: loss and accuracy of the
     batch; `train` takes the step and returns whether the loss and the new weights are finite.
@@ -199,25 +200,43 @@ def training_graph(recipe, steps):
         training = tf.placeholder_with_default(False, [], name="training")
         step = tf.train.get_or_create_global_step()
         logits, _ = network(images, recipe, training, tf.cast(step, tf.int32), recipe.precision)
-        weights = tf.global_variables("network")  # before the optimizer adds its own
+        weights = tf.global_variables("network")  # before the optimizers add their own
 
         loss = tf.losses.softmax_cross_entropy(tf.one_hot(labels, 10), logits,
                                                label_smoothing=recipe.label_smoothing)
-        decay = tf.add_n([tf.nn.l2_loss(weight) for weight in weights if "kernel" in weight.name])
-        done = tf.cast(step, tf.float32) / steps
-        learning_rate = recipe.peak_learning_rate * tf.where(
-            done < recipe.warm_up, done / recipe.warm_up, (1 - done) / (1 - recipe.warm_up))
-        optimizer = tf.train.MomentumOptimizer(learning_rate, recipe.momentum, use_nesterov=True)
-        with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):  # batch norm's
-            update = optimizer.minimize(loss + recipe.weight_decay * decay, step)
+        remaining = 1 - tf.cast(step, tf.float32) / steps
+        update = optimise(loss, remaining, step, recipe)
         right = tf.equal(tf.argmax(logits, 1, output_type=tf.int32), labels)
         return types.SimpleNamespace(
             graph=graph, images=images, labels=labels, training=training, loss=loss,
             train=all_finite(update, loss, weights),
             accuracy=tf.reduce_mean(tf.cast(right, tf.float32)),
-            learning_rate=learning_rate, probabilities=tf.nn.softmax(logits),
+            learning_rate=recipe.learning_rate * remaining, probabilities=tf.nn.softmax(logits),
             initialise=tf.global_variables_initializer(),
             saver=tf.train.Saver(weights), state_saver=tf.train.Saver())
+
+
+def optimise(loss, remaining, step, recipe):
+    """Return the operation that trains one step: Muon for the kernels, SGD for all the rest.
+
+    Muon needs a batch normalisation behind each kernel, so the output layer's is SGD's. The
+    learning rates are multiplied by `remaining`, float32 []; `step` is incremented.
+    """
+    from support.muon import MuonOptimizer  # here: its base class needs TensorFlow
+    trained = tf.trainable_variables()
+    muon = [v for v in trained if "kernel" in v.name and "output" not in v.name]
+    sgd = [v for v in trained if v not in muon]
+    output, = [v for v in sgd if "kernel" in v.name]
+    gradients = tf.gradients(loss + recipe.weight_decay * tf.nn.l2_loss(output), muon + sgd)
+    with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):  # batch norm's
+        updates = [
+            MuonOptimizer(recipe.learning_rate * remaining, recipe.momentum, recipe.precision)
+            .apply_gradients(zip(gradients, muon)),
+            tf.train.MomentumOptimizer(recipe.sgd_learning_rate * remaining, recipe.sgd_momentum,
+                                       use_nesterov=True)
+            .apply_gradients(zip(gradients[len(muon):], sgd))]
+    with tf.control_dependencies(updates):
+        return step.assign_add(1).op
 
 
 # ---- Loop ----
@@ -289,7 +308,7 @@ def train_step(session, model, notes, step, batch):
     loss, accuracy, finite = session.run([model.loss, model.accuracy, model.train], feed)
     if not finite:
         raise UserError("training diverged: loss %s, or a weight is not finite after step %d. Use "
-                        "--fresh and a lower --peak-learning-rate." % (loss, step + 1))
+                        "--fresh and a lower --learning-rate." % (loss, step + 1))
     notes["sums"] = [notes["sums"][0] + float(loss), notes["sums"][1] + float(accuracy)]
 
 
@@ -391,8 +410,9 @@ def parse(command_line=None):
         prog="ex02_fashion_cnn.py", usage="%(prog)s [options]", description="Train a network on "
         "Fashion-MNIST and evaluate it. The same command resumes an interrupted training.")
     mode = arguments.add_training_options(parser, RUN, "Fashion-MNIST").add_argument
-    mode("--validation", action="store_true", help="Train without the last %d training pictures "
-         "and evaluate on them." % VALIDATION_SIZE)
+    parser.add_argument("--validation", metavar="N", type=arguments.whole_number(0, 59999),
+                        default=0, help="Train without the last N training pictures, and evaluate "
+                        "on them instead of on the test set.")
     mode("--evaluate", action="store_true", help="Evaluate weights on the test set and draw "
          "pictures; by default the released weights.")
     mode("--predict", metavar="IMAGE", nargs="+", help="Classify photographs of one garment each, "
@@ -400,8 +420,10 @@ def parse(command_line=None):
     arguments.add_recipe_options(parser, RECIPES, "default")
     parser.set_defaults(precision=fastest("bfloat16"))
     options = parser.parse_args(command_line)
+    if options.validation and (options.evaluate or options.predict or options.release):
+        parser.error("--validation is for training")
     default = RELEASE if options.evaluate or options.predict else RUN
-    arguments.choose_folders(options, default + "-validation" * options.validation, RELEASE, RUN)
+    arguments.choose_folders(options, default + "-validation" * bool(options.validation), RELEASE, RUN)
     return arguments.chosen_recipe(parser, options, RECIPES), options
 
 
@@ -414,7 +436,7 @@ def main(command_line=None):
     console.writable_folder(options.output_dir)  # before minutes of training, not after
     training_set, held_out = load_data(options.data_dir)
     if options.validation:
-        training_set, held_out = zip(*[(whole[:-VALIDATION_SIZE], whole[-VALIDATION_SIZE:])
+        training_set, held_out = zip(*[(whole[:-options.validation], whole[-options.validation:])
                                        for whole in training_set])
     name = "validation" if options.validation else "test"
     if not options.evaluate:

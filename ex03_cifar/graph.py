@@ -73,7 +73,7 @@ def optimise(loss, batch_size, decay, step, recipe):
         decay: scalar from 1 to 0, multiplies every learning rate.
         step: the global step, incremented.
     """
-    from ex03_cifar.optimizer import MuonOptimizer  # here: its base class needs TensorFlow
+    from support.muon import MuonOptimizer  # here: its base class needs TensorFlow
     kernels = [v for v in tf.trainable_variables() if is_kernel(v)]
     heads = [v for v in tf.trainable_variables() if "/head/" in v.name]
     biases = [v for v in tf.trainable_variables() if v.name.endswith("beta:0")]

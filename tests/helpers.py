@@ -81,7 +81,7 @@ def set_limits(limits):
 FORKS = "forkserver" in multiprocessing.get_all_start_methods()
 CONTEXT = multiprocessing.get_context("forkserver" if FORKS else "spawn")
 if FORKS:
-    CONTEXT.set_forkserver_preload(["ex03_cifar.train", "ex03_cifar.evaluate", "ex03_cifar.optimizer",
+    CONTEXT.set_forkserver_preload(["ex03_cifar.train", "ex03_cifar.evaluate", "support.muon",
                                     "matplotlib.backends.backend_agg", "matplotlib.figure", "tqdm"])
 
 

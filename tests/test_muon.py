@@ -1,7 +1,7 @@
 """Muon takes the steps that its description says."""
 import numpy as np
 
-from ex03_cifar.optimizer import MuonOptimizer, orthogonalise
+from support.muon import MuonOptimizer, orthogonalise
 from support.tf1 import tf
 
 
