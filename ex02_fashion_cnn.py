@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Exercise 2: the prescribed convolutional network on Fashion-MNIST, in TensorFlow 1 graph mode.
 
-    python ex02_fashion_cnn.py                     train: 94.08 % test accuracy, mean of three seeds
-    python ex02_fashion_cnn.py --recipe best       the larger one: 95.07 %, mean of three seeds
+    python ex02_fashion_cnn.py                     train: 94.5 % test accuracy in 12 epochs
+    python ex02_fashion_cnn.py --recipe best       the larger network, in 40
     python ex02_fashion_cnn.py --evaluate          the released weights: 95.17 %, in a minute
     python ex02_fashion_cnn.py --predict IMAGE     your own photograph of a garment
 
@@ -36,13 +36,13 @@ from support.tf1 import all_finite, fastest, kept_in_float32, tf  # imported whe
 class Recipe:
     """What decides the weights, apart from the data: value, range, meaning. All are options."""
 
-    epochs: int = setting(30, (1, 10000), "Passes over the training set")
+    epochs: int = setting(12, (1, 10000), "Passes over the training set")
     seed: int = setting(1, (0, 10 ** 8), "Seed of all random numbers")
     filters: tuple = setting((32, 64, 128), (1, 4096), "Filters of the three convolutions")
     kernel_sizes: tuple = setting((5, 3, 3), (1, 28), "Sides of the convolution kernels, in pixels")
     dense_units: int = setting(256, (1, 65536), "Units of the dense layer")
     batch_size: int = setting(256, (1, 60000), "Pictures per step")
-    learning_rate: float = setting(0.1, (1e-9, 1e30), "Learning rate of Muon, which trains the "
+    learning_rate: float = setting(0.05, (1e-9, 1e30), "Learning rate of Muon, which trains the "
                                    "kernels, at the beginning; it falls to zero")
     momentum: float = setting(0.8, (0, 1), "Momentum of Muon")
     sgd_learning_rate: float = setting(0.1, (1e-9, 1e30), "Learning rate of SGD, which trains all "
@@ -50,9 +50,7 @@ class Recipe:
     sgd_momentum: float = setting(0.9, (0, 1), "Momentum of SGD (Nesterov)")
     weight_decay: float = setting(5e-4, (0, 1), "L2 penalty of the output layer's kernel")
     label_smoothing: float = setting(0.1, (0, 0.99), "Label smoothing")  # arXiv 1512.00567
-    dropout_features: float = setting(0.4, (0, 0.99), "Dropout rate before the dense layer")
-    dropout_dense: float = setting(0.3, (0, 0.99), "Dropout rate before the output layer")
-    warp: float = setting(0.0, (0, 10), "Strength of random affine maps; 0 turns them off")
+    warp: float = setting(0.5, (0, 10), "Strength of random affine maps; 0 turns them off")
     erase_prob: float = setting(0.2, (0, 1), "Probability of random erasing, per picture")
     erase_sides: tuple = setting((3, 12), (1, 28), "Smallest and largest side of an erased "
                                  "rectangle, in pixels")  # Zhong et al., arXiv 1708.04896
@@ -66,8 +64,7 @@ class Recipe:
 
 
 RECIPES = {"default": Recipe(),
-           "best": Recipe(epochs=60, filters=(64, 128, 256), warp=1.0, erase_prob=0.3,
-                          dropout_features=0.2, dropout_dense=0.1)}
+           "best": Recipe(epochs=40, filters=(64, 128, 256), warp=1.0, erase_prob=0.3)}
 
 
 # ---- Data ----
@@ -133,7 +130,7 @@ def epoch_data(images, labels, recipe, epoch):
 
 
 # ---- Network ----
-def network(images, recipe, training=False, step=0, precision="float32"):
+def network(images, recipe, training=False, precision="float32"):
     """Return logits float32 [N,10] of images uint8 [N,28,28], and the feature maps.
 
     Maps: of the convolutions, [N,28,28,F], [N,14,14,F], [N,7,7,F]. Pooling comes before
@@ -159,22 +156,11 @@ def network(images, recipe, training=False, step=0, precision="float32"):
         x = norm_relu(tf.layers.max_pooling2d(conv2, 2, 2, name="pool2"))
         conv3 = conv(x, 2)
         x = tf.layers.flatten(norm_relu(conv3))
-        x = dropout(x, recipe.dropout_features, training, [recipe.seed, 2 * step])
         x = tf.layers.dense(x, recipe.dense_units, use_bias=False,
                             kernel_initializer=initializer(3), name="dense")
-        x = dropout(norm_relu(x), recipe.dropout_dense, training, [recipe.seed, 2 * step + 1])
-        logits = tf.layers.dense(tf.cast(x, tf.float32), 10, name="output",
+        logits = tf.layers.dense(tf.cast(norm_relu(x), tf.float32), 10, name="output",
                                  kernel_initializer=initializer(4))
     return logits, [conv1, conv2, conv3]
-
-
-def dropout(inputs, rate, training, seed):
-    """Dropout (Srivastava et al., JMLR 15, 2014) whose mask depends on `seed` alone."""
-    if training is False:
-        return inputs
-    rate *= tf.cast(training, tf.float32)
-    kept = tf.random.stateless_uniform(tf.shape(inputs), seed=seed) >= rate
-    return inputs * tf.cast(tf.cast(kept, tf.float32) / (1 - rate), inputs.dtype)
 
 
 def inference_graph(recipe):
@@ -199,7 +185,7 @@ def training_graph(recipe, steps):
         labels = tf.placeholder(tf.int32, [None], name="labels")
         training = tf.placeholder_with_default(False, [], name="training")
         step = tf.train.get_or_create_global_step()
-        logits, _ = network(images, recipe, training, tf.cast(step, tf.int32), recipe.precision)
+        logits, _ = network(images, recipe, training, recipe.precision)
         weights = tf.global_variables("network")  # before the optimizers add their own
 
         loss = tf.losses.softmax_cross_entropy(tf.one_hot(labels, 10), logits,
@@ -423,7 +409,8 @@ def parse(command_line=None):
     if options.validation and (options.evaluate or options.predict or options.release):
         parser.error("--validation is for training")
     default = RELEASE if options.evaluate or options.predict else RUN
-    arguments.choose_folders(options, default + "-validation" * bool(options.validation), RELEASE, RUN)
+    default += "-validation" * bool(options.validation)
+    arguments.choose_folders(options, default, RELEASE, RUN)
     return arguments.chosen_recipe(parser, options, RECIPES), options
 
 

@@ -27,7 +27,7 @@ def draw_all(folder, history, images, labels, probabilities, names):
         images, labels, probabilities, names: as for `draw_predictions`.
     """
     draw_curves(history, os.path.join(folder, "ex02_training.png"), [
-        ("accuracy", "training (augmented, dropout)"), ("held_out", "test, one view")])
+        ("accuracy", "training (augmented)"), ("held_out", "test, one view")])
     counts = confusion_matrix(labels, probabilities.argmax(axis=1))
     draw_confusion(counts, names, os.path.join(folder, "ex02_confusion.png"))
     draw_predictions(images, labels, probabilities, names,

@@ -54,9 +54,9 @@ REFUSED = {
         "--seed 100000001", "--filters 0 8 8", "--filters 8 8", "--filters 8 8 1000000",
         "--kernel-sizes 0 3 3", "--kernel-sizes 5 3 29", "--dense-units 0",
         "--learning-rate 0", "--learning-rate inf", "--learning-rate nan",
-        "--sgd-learning-rate 0", "--sgd-momentum 1.1", "--dropout-features 1",
-        "--dropout-dense nan", "--warp 1e9", "--warp -1", "--warp nan", "--erase-prob 1.01",
-        "--erase-prob nan", "--erase-sides 12 3", "--erase-sides 3 29", "--erase-sides 0 3",
+        "--sgd-learning-rate 0", "--sgd-momentum 1.1", "--warp 1e9", "--warp -1", "--warp nan",
+        "--erase-prob 1.01", "--erase-prob nan", "--erase-sides 12 3", "--erase-sides 3 29",
+        "--erase-sides 0 3",
         "--evaluate --validation 9", "--predict a.jpg --validation 9", "--validation 60000",
         "--validation -1", "--evaluate --fresh", "--predict"),
     "ex03_cifar.train": TRAINING + (
