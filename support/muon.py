@@ -49,14 +49,13 @@ def orthogonalise(matrix, precision="float32", steps=3):
     and all of them applied to x at once.
     """
     tall = matrix.shape[0] > matrix.shape[1]
-    x = tf.transpose(matrix) if tall else matrix  # the smaller Gram matrix is cheaper
-    x = tf.cast(x / (tf.norm(x) + 1e-7), precision)
-    gram = tf.matmul(x, x, transpose_b=True)
+    x = tf.cast(matrix / (tf.norm(matrix) + 1e-7), precision)
+    gram = tf.matmul(x, x, transpose_a=tall, transpose_b=not tall)  # the smaller of the two
     factors = []
     for _ in range(steps):
         factor = 2.0315 * tf.matmul(gram, gram) - 4.7750 * gram
         factor += 3.4445 * tf.eye(int(gram.shape[0]), dtype=x.dtype)
         gram = tf.matmul(tf.matmul(factor, gram), factor)
         factors.append(factor)
-    x = tf.matmul(functools.reduce(tf.matmul, factors), x)
-    return tf.cast(tf.transpose(x) if tall else x, tf.float32)
+    product = functools.reduce(tf.matmul, factors)  # they commute, as polynomials of one matrix
+    return tf.cast(tf.matmul(x, product) if tall else tf.matmul(product, x), tf.float32)
