@@ -210,9 +210,8 @@ def optimise(loss, remaining, step, recipe):
     """
     from support.muon import MuonOptimizer  # here: its base class needs TensorFlow
     trained = tf.trainable_variables()
-    muon = [v for v in trained if "kernel" in v.name and "output" not in v.name]
-    sgd = [v for v in trained if v not in muon]
-    output, = [v for v in sgd if "kernel" in v.name]
+    *muon, output = [v for v in trained if v.name.endswith("kernel:0")]
+    sgd = [output] + [v for v in trained if not v.name.endswith("kernel:0")]
     gradients = tf.gradients(loss + recipe.weight_decay * tf.nn.l2_loss(output), muon + sgd)
     with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):  # batch norm's
         updates = [
