@@ -208,20 +208,14 @@ def optimise(loss, remaining, step, recipe):
     Muon needs a batch normalisation behind each kernel, so the output layer's is SGD's. The
     learning rates are multiplied by `remaining`, float32 []; `step` is incremented.
     """
-    from support.muon import MuonOptimizer  # here: its base class needs TensorFlow
+    from support.muon import MuonOptimizer, train_step  # here: the first needs TensorFlow
     trained = tf.trainable_variables()
     *muon, output = [v for v in trained if v.name.endswith("kernel:0")]
     sgd = [output] + [v for v in trained if not v.name.endswith("kernel:0")]
-    gradients = tf.gradients(loss + recipe.weight_decay * tf.nn.l2_loss(output), muon + sgd)
-    with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):  # batch norm's
-        updates = [
-            MuonOptimizer(recipe.learning_rate * remaining, recipe.momentum, recipe.precision)
-            .apply_gradients(zip(gradients, muon)),
-            tf.train.MomentumOptimizer(recipe.sgd_learning_rate * remaining, recipe.sgd_momentum,
-                                       use_nesterov=True)
-            .apply_gradients(zip(gradients[len(muon):], sgd))]
-    with tf.control_dependencies(updates):
-        return step.assign_add(1).op
+    return train_step(loss + recipe.weight_decay * tf.nn.l2_loss(output), [
+        (MuonOptimizer(recipe.learning_rate * remaining, recipe.momentum, recipe.precision), muon),
+        (tf.train.MomentumOptimizer(recipe.sgd_learning_rate * remaining, recipe.sgd_momentum,
+                                    use_nesterov=True), sgd)], step)
 
 
 # ---- Loop ----

@@ -73,7 +73,7 @@ def optimise(loss, batch_size, decay, step, recipe):
         decay: scalar from 1 to 0, multiplies every learning rate.
         step: the global step, incremented.
     """
-    from support.muon import MuonOptimizer  # here: its base class needs TensorFlow
+    from support.muon import MuonOptimizer, train_step  # here: the first needs TensorFlow
     kernels = [v for v in tf.trainable_variables() if is_kernel(v)]
     heads = [v for v in tf.trainable_variables() if "/head/" in v.name]
     biases = [v for v in tf.trainable_variables() if v.name.endswith("beta:0")]
@@ -85,11 +85,4 @@ def optimise(loss, batch_size, decay, step, recipe):
         loss += shrink * tf.add_n([tf.nn.l2_loss(variable) for variable in variables])
         groups.append((tf.train.MomentumOptimizer(rate * decay, recipe.sgd_momentum,
                                                   use_nesterov=True), variables))
-    trained = [variable for _, variables in groups for variable in variables]
-    # A gradient is computed on the device of the operation that it belongs to.
-    gradients = iter(tf.gradients(loss, trained, colocate_gradients_with_ops=True))
-    with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
-        updates = [optimizer.apply_gradients([(next(gradients), v) for v in variables])
-                   for optimizer, variables in groups]
-    with tf.control_dependencies(updates):
-        return step.assign_add(1).op
+    return train_step(loss, groups, step)

@@ -1,4 +1,4 @@
-"""Muon: momentum whose steps are made orthogonal, as a `tf.train.Optimizer`."""
+"""Muon, momentum with orthogonal steps, as a `tf.train.Optimizer`; a step of several optimizers."""
 import functools
 
 from support.tf1 import tf
@@ -59,3 +59,21 @@ def orthogonalise(matrix, precision="float32", steps=3):
         factors.append(factor)
     product = functools.reduce(tf.matmul, factors)  # they commute, as polynomials of one matrix
     return tf.cast(tf.matmul(x, product) if tall else tf.matmul(product, x), tf.float32)
+
+
+def train_step(loss, groups, step):
+    """Return the operation that trains one step, each group of variables by its own optimizer.
+
+    Args:
+        loss: scalar, to be minimised.
+        groups: [(optimizer, variables)].
+        step: the global step, incremented at the end.
+    """
+    trained = [variable for _, variables in groups for variable in variables]
+    # A gradient is computed on the device of the operation that it belongs to.
+    gradients = iter(tf.gradients(loss, trained, colocate_gradients_with_ops=True))
+    with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):  # batch norm's
+        updates = [optimizer.apply_gradients([(next(gradients), v) for v in variables])
+                   for optimizer, variables in groups]
+    with tf.control_dependencies(updates):
+        return step.assign_add(1).op
