@@ -208,11 +208,11 @@ def optimise(loss, remaining, step, recipe):
     Muon needs a batch normalisation behind each kernel, so the output layer's is SGD's. The
     learning rates are multiplied by `remaining`, float32 []; `step` is incremented.
     """
-    from support.muon import MuonOptimizer, train_step  # here: the first needs TensorFlow
+    from support.muon import MuonOptimizer, minimise  # here: it imports TensorFlow
     trained = tf.trainable_variables()
     *muon, output = [v for v in trained if v.name.endswith("kernel:0")]
     sgd = [output] + [v for v in trained if not v.name.endswith("kernel:0")]
-    return train_step(loss + recipe.weight_decay * tf.nn.l2_loss(output), [
+    return minimise(loss + recipe.weight_decay * tf.nn.l2_loss(output), [
         (MuonOptimizer(recipe.learning_rate * remaining, recipe.momentum, recipe.precision), muon),
         (tf.train.MomentumOptimizer(recipe.sgd_learning_rate * remaining, recipe.sgd_momentum,
                                     use_nesterov=True), sgd)], step)

@@ -73,7 +73,7 @@ def optimise(loss, batch_size, decay, step, recipe):
         decay: scalar from 1 to 0, multiplies every learning rate.
         step: the global step, incremented.
     """
-    from support.muon import MuonOptimizer, train_step  # here: the first needs TensorFlow
+    from support.muon import MuonOptimizer, minimise  # here: it imports TensorFlow
     kernels = [v for v in tf.trainable_variables() if is_kernel(v)]
     heads = [v for v in tf.trainable_variables() if "/head/" in v.name]
     biases = [v for v in tf.trainable_variables() if v.name.endswith("beta:0")]
@@ -85,4 +85,4 @@ def optimise(loss, batch_size, decay, step, recipe):
         loss += shrink * tf.add_n([tf.nn.l2_loss(variable) for variable in variables])
         groups.append((tf.train.MomentumOptimizer(rate * decay, recipe.sgd_momentum,
                                                   use_nesterov=True), variables))
-    return train_step(loss, groups, step)
+    return minimise(loss, groups, step)

@@ -1,4 +1,4 @@
-"""Muon, momentum with orthogonal steps, as a `tf.train.Optimizer`; a step of several optimizers."""
+"""Muon, momentum with orthogonal steps, as a `tf.train.Optimizer`; several optimizers at once."""
 import functools
 
 from support.tf1 import tf
@@ -61,8 +61,10 @@ def orthogonalise(matrix, precision="float32", steps=3):
     return tf.cast(tf.matmul(x, product) if tall else tf.matmul(product, x), tf.float32)
 
 
-def train_step(loss, groups, step):
+def minimise(loss, groups, step):
     """Return the operation that trains one step, each group of variables by its own optimizer.
+
+    It does for several optimizers what `tf.train.Optimizer.minimize` does for one.
 
     Args:
         loss: scalar, to be minimised.

@@ -56,9 +56,8 @@ REFUSED = {
         "--learning-rate 0", "--learning-rate inf", "--learning-rate nan",
         "--sgd-learning-rate 0", "--sgd-momentum 1.1", "--warp 1e9", "--warp -1", "--warp nan",
         "--erase-prob 1.01", "--erase-prob nan", "--erase-sides 12 3", "--erase-sides 3 29",
-        "--erase-sides 0 3",
-        "--evaluate --validation 9", "--predict a.jpg --validation 9", "--validation 60000",
-        "--validation -1", "--evaluate --fresh", "--predict"),
+        "--erase-sides 0 3", "--evaluate --validation 9", "--predict a.jpg --validation 9",
+        "--validation 60000", "--validation -1", "--evaluate --fresh", "--predict"),
     "ex03_cifar.train": TRAINING + (
         "--seed 4294967296", "--widths 0 8 8", "--widths", "--widths 8 8 8 8 8", "--widths 8 inf",
         "--convolutions 1", "--convolutions 4", "--learning-rate 0", "--learning-rate inf",
