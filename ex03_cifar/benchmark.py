@@ -59,7 +59,7 @@ def network(recipe):
 
     def train(**traced):
         batch = training_batch(images[:size], np.arange(size) % 2 == 0, recipe, 1, rng)
-        session.run([model.train[0], model.losses, model.loss, model.correct],
+        session.run([model.train, model.losses, model.loss, model.correct],
                     {model.images: batch, model.labels: labels[:size]}, **traced)
 
     def infer():
@@ -69,28 +69,10 @@ def network(recipe):
 
 def run_flops(recipe):
     """Return the floating-point operations of a whole training run, as `network.flops` counts."""
-    stages, image = recipe.schedule.stages, 0
-    bounds = sorted({1, *recipe.freeze_ends, *(stage.begin for stage in stages)})
-    for begin, end in zip(bounds, bounds[1:]):
-        side = next(stage.side for stage in stages if begin < stage.end)
-        image += (end - begin) * step_flops(recipe, side, recipe.frozen(begin))
-    return image * recipe.schedule.epoch_ends[-1] * recipe.batch_size
-
-
-def step_flops(recipe, side, frozen):
-    """Return the operations of a training step per image [side,side,3], the first parts `frozen`.
-
-    A convolution costs as much again for the gradient of its kernel, if that is trained, and for
-    that of its input, if anything in front of it is. The whitening's kernel never is.
-    """
-    layers = list(kernels(recipe.widths, recipe.convolutions, side))
-    total = 0
-    for index, (size, shape) in enumerate(layers):
-        block = 1 + (index - 1) // recipe.convolutions  # 0: the whitening
-        first = block - (index % recipe.convolutions == 1)  # the part of the layer in front of it
-        passes = 1 + (block >= frozen) + (first >= frozen) if index else 1
-        total += passes * 2 * size ** 2 * int(np.prod(shape))
-    return total
+    seen = recipe.schedule.epoch_ends[-1] * recipe.batch_size
+    image = sum((stage.end - stage.begin) * flops(recipe.widths, recipe.convolutions, stage.side)
+                for stage in recipe.schedule.stages)
+    return TRAINING * seen * image
 
 
 def measure(functions, seconds):

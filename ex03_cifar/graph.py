@@ -1,7 +1,5 @@
 """The graph of training and validation: network, loss, learning rate, optimizers, savers."""
 import contextlib
-import functools
-import itertools
 from collections import namedtuple
 
 from ex03_cifar.classifier import release_saver, temperature_variable
@@ -24,9 +22,8 @@ def training_session(recipe, steps, first_kernel):
 def build(recipe, steps, first_kernel, training_network=network):
     """Build the graph of training and validation in the current `tf.Graph`.
 
-    Returns a `Model`. Running one of its `train` trains on a batch, one step, and returns whether
-    all values are still finite: `train[i]` while the first i parts of the network are frozen, as
-    `Recipe.frozen` counts them. `losses` float32 [N] is each image's cross-entropy, `loss` the mean
+    Returns a `Model`. Running its `train` trains on a batch, one step, and returns whether all
+    values are still finite; `losses` float32 [N] is each image's cross-entropy, `loss` the mean
     that is trained on, `correct` how many predictions were right, all before that step.
 
     Args:
@@ -49,59 +46,43 @@ def build(recipe, steps, first_kernel, training_network=network):
     released = tf.global_variables()  # before the optimizers add theirs
 
     step = tf.train.get_or_create_global_step()
+    decay = tf.train.polynomial_decay(1.0, step, steps, end_learning_rate=0.0)
     loss = tf.losses.softmax_cross_entropy(
         tf.one_hot(labels, 10), training_logits, label_smoothing=recipe.label_smoothing,
         reduction=tf.losses.Reduction.SUM)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=training_logits)
-    updates = optimise(loss, batch_size, step, steps, recipe)
+    update = optimise(loss, batch_size, decay, step, recipe)
     correct = tf.equal(tf.argmax(training_logits, 1, output_type=tf.int32), labels)
     return Model(
         images=images, labels=labels, logits=logits, temperature=temperature,
-        train=[all_finite(update, loss, released) for update in updates], losses=losses,
+        train=all_finite(update, loss, released), losses=losses,
         loss=loss / tf.cast(batch_size, tf.float32),
         correct=tf.reduce_sum(tf.cast(correct, tf.int32)),
-        learning_rate=recipe.learning_rate * remaining(step, steps),
+        learning_rate=recipe.learning_rate * decay,
         initialise=tf.global_variables_initializer(),
         state_saver=tf.train.Saver(max_to_keep=None),
         release_saver=release_saver(released))
 
 
-def remaining(step, steps):
-    """Return what multiplies a learning rate: scalar float32, from 1 at step 0 to 0 at `steps`."""
-    return tf.train.polynomial_decay(1.0, step, steps, end_learning_rate=0.0)
-
-
-def optimise(loss, batch_size, step, steps, recipe):
-    """Return operations that train one step, a list: the i-th leaves out the first i frozen parts.
-
-    Muon trains the kernels, SGD all the rest. A part's learning rates fall to 0 until it is frozen
-    (FreezeOut, Brock et al. 2017, arXiv 1706.04983), those of all others until the end.
+def optimise(loss, batch_size, decay, step, recipe):
+    """Return the operation that trains one step: Muon for the kernels, SGD for all the rest.
 
     Args:
         loss: scalar, summed over the batch.
         batch_size: int scalar tensor.
+        decay: scalar from 1 to 0, multiplies every learning rate.
         step: the global step, incremented.
-        steps: how many steps the whole run has.
     """
     from support.muon import MuonOptimizer, minimise  # here: it imports TensorFlow
     kernels = [v for v in tf.trainable_variables() if is_kernel(v)]
     heads = [v for v in tf.trainable_variables() if "/head/" in v.name]
     biases = [v for v in tf.trainable_variables() if v.name.endswith("beta:0")]
+    groups = [(MuonOptimizer(recipe.learning_rate * decay, recipe.momentum, recipe.precision),
+               kernels)]
     for variables, rate in ((biases, recipe.bias_learning_rate),
                             (heads, recipe.head_learning_rate)):
         shrink = recipe.weight_decay * tf.cast(batch_size, tf.float32) / rate
         loss += shrink * tf.add_n([tf.nn.l2_loss(variable) for variable in variables])
-    sgd = functools.partial(tf.train.MomentumOptimizer, momentum=recipe.sgd_momentum,
-                            use_nesterov=True)
-    parts = ["whitening_norm", *("block%d" % (i + 1) for i in range(len(recipe.widths))), "head"]
-    groups = []  # of each part
-    for part, end in itertools.zip_longest(parts, recipe.freeze_ends, fillvalue=1):
-        decay = remaining(step, end * steps)
-        optimizers = [(MuonOptimizer(recipe.learning_rate * decay, recipe.momentum,
-                                     recipe.precision), kernels),
-                      (sgd(recipe.bias_learning_rate * decay), biases),
-                      (sgd(recipe.head_learning_rate * decay), heads)]
-        groups.append([(optimizer, [v for v in variables if "/%s/" % part in v.name])
-                       for optimizer, variables in optimizers])
-    return [minimise(loss, sum(groups[frozen:], []), step)
-            for frozen in range(len(recipe.freeze_ends) + 1)]
+        groups.append((tf.train.MomentumOptimizer(rate * decay, recipe.sgd_momentum,
+                                                  use_nesterov=True), variables))
+    return minimise(loss, groups, step)

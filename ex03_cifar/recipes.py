@@ -51,10 +51,6 @@ class Recipe:
                                    "highest loss")
     random_fraction: float = setting(0.1, (0, 1), "Fraction of the images that is selected at "
                                      "random from the others")
-    freeze_ends: tuple = setting((0.2, 0.7), (0, 1), "Fraction of the run that is over when a part "
-                                 "of the network is frozen, which saves its gradients: the bias "
-                                 "after the whitening first, then each block; a part without a "
-                                 "number is trained to the end", nargs="*")
     precision: str = setting("bfloat16", ("float32", "bfloat16"), "Precision of the blocks in "
                              "training; the default is float32 where the processor has no "
                              "bfloat16 units")
@@ -66,10 +62,6 @@ class Recipe:
         check_settings(self)
         for option, problem in contradictions(self):
             raise ValueError("--%s: %s" % (option, problem))
-
-    def frozen(self, fraction):
-        """Return how many parts of `freeze_ends` are frozen when a fraction of the run is over."""
-        return sum(fraction >= end for end in self.freeze_ends)
 
     @property
     def schedule(self):
@@ -90,11 +82,6 @@ def contradictions(recipe):
     if smallest - 1 < 2 ** len(recipe.widths):
         yield "widths", ("%d blocks are too many: each halves the images, whose side is %d pixels "
                          "(see --stage-sides)" % (len(recipe.widths), smallest))
-    if list(recipe.freeze_ends) != sorted(recipe.freeze_ends):
-        yield "freeze-ends", "a part must not be frozen before the one in front of it"
-    if len(recipe.freeze_ends) > 1 + len(recipe.widths):
-        yield "freeze-ends", ("%d numbers are too many for %d blocks and the bias in front of them"
-                              % (len(recipe.freeze_ends), len(recipe.widths)))
     if recipe.scale_jitter[0] > recipe.scale_jitter[1]:
         yield "scale-jitter", "the smallest factor comes first"
     if recipe.hard_fraction + recipe.random_fraction > 1:
@@ -138,9 +125,9 @@ def schedule(recipe):
 
 RECIPES = {
     # 94.0 % in the least time.
-    "fast": Recipe(freeze_ends=()),
+    "fast": Recipe(),
     # The released weights. Width and depth are airbench96's; scale and colour jitter make it
     # better on photographs, for which a long training has the time (docs/measurements.md).
     "best": Recipe(widths=(128, 384, 512), convolutions=3, epochs=75, learning_rate=0.1, cutout=8,
-                   scale_jitter_prob=0.3, colour_jitter_prob=0.5, freeze_ends=()),
+                   scale_jitter_prob=0.3, colour_jitter_prob=0.5),
 }

@@ -100,8 +100,7 @@ def fit(session, model, recipe, run, state, saved, training_set, held_out, stop)
     with bar:
         began = kept = time.monotonic()
         for epoch, indices, batch in sampling.batches(images, samples, recipe, start):
-            train = model.train[recipe.frozen(saved.step / ends[-1])]
-            train_step(session, model, train, saved, samples, indices, batch, labels[indices])
+            train_step(session, model, saved, samples, indices, batch, labels[indices])
             show_progress(bar, saved.notes["sums"], epoch, len(batch))
             if saved.step == ends[epoch]:
                 rate = (saved.step - start) * recipe.batch_size / (time.monotonic() - began)
@@ -119,10 +118,10 @@ def fit(session, model, recipe, run, state, saved, training_set, held_out, stop)
                                   % (saved.step, state.folder))
 
 
-def train_step(session, model, train, saved, samples, indices, batch, labels):
-    """Take a step, `train`; count it, keep the images' losses, add to the sums of the epoch."""
+def train_step(session, model, saved, samples, indices, batch, labels):
+    """Train one step; count it, keep the images' losses, add to the sums of the epoch."""
     healthy, losses, loss, correct = session.run(
-        [train, model.losses, model.loss, model.correct],
+        [model.train, model.losses, model.loss, model.correct],
         {model.images: batch, model.labels: labels})
     saved.step += 1
     if not healthy:

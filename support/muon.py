@@ -76,6 +76,6 @@ def minimise(loss, groups, step):
     gradients = iter(tf.gradients(loss, trained, colocate_gradients_with_ops=True))
     with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):  # batch norm's
         updates = [optimizer.apply_gradients([(next(gradients), v) for v in variables])
-                   for optimizer, variables in groups if variables]
+                   for optimizer, variables in groups]
     with tf.control_dependencies(updates):
         return step.assign_add(1).op

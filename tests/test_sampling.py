@@ -82,7 +82,7 @@ def test_a_training_step_remembers_the_loss_of_its_images():
         model = training.build(Recipe(widths=(8, 16, 16), label_smoothing=0), 1, kernel)
         with tf.Session(graph=graph) as session:
             session.run(model.initialise)
-            train_step(session, model, model.train[0], saved, samples, chosen, images, labels)
+            train_step(session, model, saved, samples, chosen, images, labels)
     losses = samples.losses[chosen]
     sums = saved.notes["sums"]
     assert saved.step == 1 and sums[2] == 50 and losses.std() > 0

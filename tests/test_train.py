@@ -50,34 +50,6 @@ def interrupted(unreleased, tmp_path):
     return shutil.copytree(unreleased[0], str(tmp_path / "interrupted"))
 
 
-def test_a_frozen_part_is_no_longer_trained_and_its_gradients_are_not_computed():
-    from ex03_cifar.graph import training_session
-    from ex03_cifar.recipes import Recipe
-    kernel = np.random.RandomState(1).normal(size=(2, 2, 3, 24)).astype(np.float32)
-    images, labels = generated_images(50, seed=1)
-    recipe = Recipe(widths=(8, 16, 16), freeze_ends=(0.2, 0.7))
-    assert [recipe.frozen(over) for over in (0, 0.19, 0.2, 0.69, 0.7, 1)] == [0, 0, 1, 1, 2, 2]
-    with training_session(recipe, 10, kernel) as (session, model):
-        session.run(model.initialise)
-        definition = session.graph.as_graph_def()
-        trained, gradients = [], []
-        for operation in model.train:
-            before = session.run(tf.trainable_variables())
-            assert session.run(operation, {model.images: images, model.labels: labels})
-            trained.append({variable.name for variable, old, new in zip(
-                tf.trainable_variables(), before, session.run(tf.trainable_variables()))
-                if not np.array_equal(old, new)})
-            needed = tf.graph_util.extract_sub_graph(definition, [operation.op.name])
-            gradients.append(tuple(sum(node.op == kind for node in needed.node) for kind in (
-                "Conv2DBackpropInput", "Conv2DBackpropFilter")))
-    assert trained[0] - trained[1] == {"network/whitening_norm/beta:0"}
-    assert trained[1] - trained[2] == {
-        "network/block1/" + name for name in ("conv1/kernel:0", "conv2/kernel:0", "norm1/beta:0",
-                                              "norm2/beta:0")}
-    assert trained[0] > trained[1] > trained[2] and len(trained[0]) == 6 + 7 + 1
-    assert gradients == [(6, 6), (5, 6), (3, 4)]
-
-
 def test_it_learns_500_images_and_a_new_process_restores_the_same_logits(small_data, tmp_path):
     folder = str(tmp_path)
     code, text = run(TRAIN, small_run(small_data, folder, (8, 16, 16), epochs=100, validation=0,
