@@ -47,7 +47,7 @@ def test_an_evaluation_interrupted_at_random_moments_leaves_no_half_picture(
     arguments = small_evaluation(small_data, weights, "--output-dir", str(tmp_path))
     reference = run(EVALUATE, arguments, output)
     whole = picture.read_bytes()
-    for _ in range(10 if FULL else 3):
+    for _ in range(6 if FULL else 3):
         picture.unlink()
         code, text = interrupt(EVALUATE, arguments, output, number, seconds=rng.uniform(0.05, 1.5))
         assert code in (0, 130, -number) and "Traceback" not in text

@@ -244,7 +244,7 @@ def test_tensorboard_gets_the_scalars_and_the_graph(small_data, tmp_path):
 def test_a_run_interrupted_at_random_moments_says_what_happened_and_ends_in_the_same_bits(
         small_data, undisturbed, tmp_path, number):
     rng, folder, output = random.Random(int(number)), tmp_path / "run", str(tmp_path / "out")
-    for _ in range(20 if FULL else 3):
+    for _ in range(8 if FULL else 3):
         code, text = interrupt(TRAIN, small_run(small_data, str(folder)), output, number,
                                seconds=rng.uniform(0, undisturbed[2]))
         assert "Traceback" not in text
@@ -260,7 +260,7 @@ def test_a_run_interrupted_at_random_moments_says_what_happened_and_ends_in_the_
 def test_ctrl_c_after_the_last_epoch_leaves_a_finished_run(small_data, undisturbed, tmp_path):
     """Its state is saved then, and its weights are about to be released, or are."""
     rng, folder, output = random.Random(0), str(tmp_path / "run"), str(tmp_path / "out")
-    for moment in range(8 if FULL else 2):
+    for moment in range(4 if FULL else 2):
         code, text = interrupt(TRAIN, small_run(small_data, folder, fresh=True), output,
                                after="epoch  3", seconds=rng.uniform(0, 0.7) if moment else 0)
         assert "Traceback" not in text and "Interrupted" not in text
@@ -275,7 +275,7 @@ def test_a_run_killed_at_random_moments_ends_in_the_same_bits(
     reference, _, seconds = undisturbed
     folder, output = str(tmp_path / "killed"), str(tmp_path / "out")
     rng, kills = random.Random(0), 0
-    while kills < (20 if FULL else 3):
+    while kills < (8 if FULL else 3):
         began = time.time()
         code, text = interrupt(TRAIN, small_run(small_data, folder), output, signal.SIGKILL,
                                seconds=rng.uniform(0.2, 1.0) * seconds)
