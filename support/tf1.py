@@ -156,6 +156,11 @@ def _scratch_file():
         return open(os.devnull, "r+b", buffering=0)
 
 
+# Values of $ONEDNN_MAX_CPU_ISA, the most that oneDNN may use of a processor.
+WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE",
+                    "AVX512_CORE_VNNI")
+
+
 def fastest(precision):
     """Return the precision to compute in: "float32" where "bfloat16" would be slower than that."""
     return precision if computes_bfloat16() else "float32"
@@ -164,11 +169,12 @@ def fastest(precision):
 def computes_bfloat16():
     """Return whether the processor has instructions for bfloat16, and TensorFlow uses them.
 
-    It does through oneDNN on x86-64. Elsewhere bfloat16 is emulated, slower than float32; so it is
-    in TensorFlow 1.15, which ends at Python 3.7.
+    It does through oneDNN on x86-64, unless the user keeps it from those instructions. Elsewhere
+    bfloat16 is emulated, slower than float32; so it is in TensorFlow 1.15, which ends at Python 3.7.
     """
     onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1").lower() not in ("0", "false")
-    return onednn and sys.version_info >= (3, 8) and bool(
+    allowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() not in WITHOUT_BFLOAT16
+    return onednn and allowed and sys.version_info >= (3, 8) and bool(
         {"avx512_bf16", "amx_bf16"} & processor_features())
 
 

@@ -121,14 +121,19 @@ def processor(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(sys.version_info < (3, 8), reason="TensorFlow 1.15 computes no bfloat16")
-@pytest.mark.parametrize("name, onednn, chosen", [
-    ("AMX", None, "bfloat16"), ("AMX", "1", "bfloat16"), ("AMX", "0", "float32"),
-    ("AMX", "false", "float32"), ("ARM", None, "float32"), ("nothing", None, "float32"),
-    (None, None, "float32")])
-def test_bfloat16_is_chosen_where_onednn_computes_it(name, onednn, chosen, processor, monkeypatch):
-    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
-    if onednn:
-        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", onednn)
+@pytest.mark.parametrize("name, changes, chosen", [
+    ("AMX", {}, "bfloat16"), ("AMX", {"TF_ENABLE_ONEDNN_OPTS": "1"}, "bfloat16"),
+    ("AMX", {"TF_ENABLE_ONEDNN_OPTS": "0"}, "float32"),
+    ("AMX", {"TF_ENABLE_ONEDNN_OPTS": "false"}, "float32"),
+    ("AMX", {"ONEDNN_MAX_CPU_ISA": "AVX2"}, "float32"),
+    ("AMX", {"ONEDNN_MAX_CPU_ISA": "avx512_core"}, "float32"),
+    ("AMX", {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"}, "bfloat16"),
+    ("ARM", {}, "float32"), ("nothing", {}, "float32"), (None, {}, "float32")])
+def test_bfloat16_is_chosen_where_onednn_computes_it(name, changes, chosen, processor, monkeypatch):
+    for variable in "TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA":
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in changes.items():
+        monkeypatch.setenv(variable, value)
     processor(name)
     assert tf1.fastest("bfloat16") == chosen and tf1.fastest("float32") == "float32"
 
