@@ -24,7 +24,7 @@ sys.path.insert(0, ROOT)
 PREDICT = os.path.join(ROOT, "predict")
 SAMPLE = os.path.join(ROOT, "images", "avion.jpg")
 TRAIN, EVALUATE, BENCHMARK = "ex03_cifar.train", "ex03_cifar.evaluate", "ex03_cifar.benchmark"
-FULL = bool(os.environ.get("CI_FULL"))  # all test images, and every random moment and damage
+FULL = bool(os.environ.get("CI_FULL"))  # all test images, and more random moments and damages
 RECORDS = 10000  # in each file of CIFAR-10's binary version
 
 
@@ -76,7 +76,7 @@ def set_limits(limits):
 
 # ---- Processes that share one import of TensorFlow ----
 # A fork server that has imported the package starts each in milliseconds instead of seconds, which
-# is what makes it possible to kill one twenty times or to show it a hundred damaged files.
+# is what makes it possible to kill one eight times or to show it a hundred damaged files.
 
 FORKS = "forkserver" in multiprocessing.get_all_start_methods()
 CONTEXT = multiprocessing.get_context("forkserver" if FORKS else "spawn")

@@ -24,7 +24,7 @@ from support import picture as picture_reader
 
 CLASSES = ("Avion", "Automobile", "Oiseau", "Chat", "Cerf",
            "Chien", "Grenouille", "Cheval", "Bateau", "Camion")
-PICTURES, MUTATIONS, MOMENTS = (150, 2000, 8) if FULL else (60, 500, 4)
+PICTURES, MUTATIONS, MOMENTS = (300, 2000, 8) if FULL else (60, 500, 4)
 MEMORY = 1200  # MB
 WINDOWS = os.name == "nt"
 
