@@ -27,6 +27,7 @@ POINTS = {2: (0, 1, -1),
           6: (0, 1/2, -1/2, 15/16, -15/16, 35/16, -35/16),
           7: (1/4, -1/4, 11/16, -11/16, 9/8, -9/8, 9/4, -9/4)}
 SIZES = np.array(sorted(POINTS), np.int32)
+KERNEL_COST = 40  # tiles whose products take as long as writing the transformed kernel and reading it
 
 
 def convolution(x, kernel):
@@ -36,7 +37,8 @@ def convolution(x, kernel):
     """
     channels, filters = int(kernel.shape[2]), int(kernel.shape[3])
     count, height, width = tf.unstack(tf.shape(x)[:3])
-    rows, columns = Transform(height), Transform(width)
+    place = fastest(count, height, width)
+    rows, columns = Transform(height, place), Transform(width, place)
     pairs = rows.kernel[:, tf.newaxis, :, tf.newaxis] * columns.kernel[:, tf.newaxis]
     pairs = tf.reshape(pairs, [1, rows.points * columns.points, KERNEL ** 2])
     with tf.control_dependencies([x]):  # one layer's at a time: a transformed kernel is large
@@ -53,20 +55,29 @@ def convolution(x, kernel):
     return tf.transpose(y, [2, 0, 1, 3])
 
 
-class Transform:
-    """The constant matrices for one dimension of `side` pixels, an int32 scalar tensor.
+def fastest(count, height, width):
+    """Return the place in SIZES of the tiles that take the least time, an int32 scalar tensor.
 
+    For few images the transformed kernel takes more of it than the products, and small tiles have
+    a smaller one.
+    """
+    tiles = count * -(-height // SIZES) * -(-width // SIZES)
+    return tf.argmin((SIZES + KERNEL - 1) ** 2 * (tiles + KERNEL_COST), output_type=tf.int32)
+
+
+class Transform:
+    """The constant matrices for one dimension of `side` pixels and a place in SIZES.
+
+    Both are int32 scalar tensors.
     `inputs` [1, points * tiles, side] and `outputs` [1, side, points * tiles] serve all tiles at
     once: padding, the overlap of tiles and what the last one has too much are zeros in them.
     `kernel` is [points, 3].
     """
 
-    def __init__(self, side):
-        needed = -(-side // SIZES)  # tiles of each size
-        choice = tf.argmin(needed * (SIZES + KERNEL - 1), output_type=tf.int32)  # fewest products
-        size, self.tiles = tf.gather(SIZES, choice), tf.gather(needed, choice)
-        self.points = size + KERNEL - 1
-        inputs, self.kernel, outputs = [tf.gather(table, choice)[:self.points] for table in TABLES]
+    def __init__(self, side, place):
+        size = tf.gather(SIZES, place)
+        self.tiles, self.points = -(-side // size), size + KERNEL - 1
+        inputs, self.kernel, outputs = [tf.gather(table, place)[:self.points] for table in TABLES]
 
         def for_all_tiles(matrix, length, first):
             places = first + tf.range(length)[:, tf.newaxis] + size * tf.range(self.tiles)

@@ -26,8 +26,10 @@ def results(convolution, x, kernel, upstream):
     (1, 3, 3, 64, 32), (1, 7, 7, 256, 64), (3, 7, 7, 64, 64), (5, 9, 9, 64, 48),
     (1, 13, 13, 96, 64), (3, 15, 15, 64, 128), (1, 31, 31, 64, 32), (3, 31, 31, 24, 64),
     (2, 40, 40, 16, 16), (3, 1, 1, 8, 4), (1, 2, 5, 7, 3), (5, 7, 31, 3, 5), (1, 47, 4, 2, 1)])
-@pytest.mark.parametrize("offset", [0, 2])
-def test_it_is_the_direct_convolution(count, height, width, channels, filters, offset):
+@pytest.mark.parametrize("offset,kernel_cost", [(0, 0), (2, 0), (0, winograd.KERNEL_COST)])
+def test_it_is_the_direct_convolution(count, height, width, channels, filters, offset, kernel_cost,
+                                      monkeypatch):
+    monkeypatch.setattr(winograd, "KERNEL_COST", kernel_cost)  # 0: the largest tiles, as for many
     rng = np.random.RandomState(0)
     arrays = [(rng.randn(*shape) + offset).astype(np.float32) for shape in (
         (count, height, width, channels), (3, 3, channels, filters),
