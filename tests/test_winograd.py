@@ -29,7 +29,7 @@ def results(convolution, x, kernel, upstream):
 @pytest.mark.parametrize("offset,kernel_cost", [(0, 0), (2, 0), (0, winograd.KERNEL_COST)])
 def test_it_is_the_direct_convolution(count, height, width, channels, filters, offset, kernel_cost,
                                       monkeypatch):
-    monkeypatch.setattr(winograd, "KERNEL_COST", kernel_cost)  # 0: the largest tiles, as for many
+    monkeypatch.setattr(winograd, "KERNEL_COST", kernel_cost)  # 0: the fewest products, as for many
     rng = np.random.RandomState(0)
     arrays = [(rng.randn(*shape) + offset).astype(np.float32) for shape in (
         (count, height, width, channels), (3, 3, channels, filters),
