@@ -1,4 +1,8 @@
-"""Views and a checkpoint -> class probabilities: the one definition of a prediction."""
+"""Views and a checkpoint -> class probabilities: the one definition of a prediction.
+
+A checkpoint has one network or several, which are asked where the first is in doubt.
+"""
+import glob
 import os
 
 import numpy as np
@@ -14,13 +18,13 @@ PIXELS_A_RUN = IMAGES_A_RUN * 32 ** 2
 LARGE_BATCH = 64  # pictures from which the graph for large batches saves more than its loading takes
 GRAPH, LARGE_BATCH_GRAPH = ".meta", ".large.meta"  # a release's files
 TENSORS = "images", "mean_logits", "probabilities"  # and the logits in one precision or both
-TTA_THRESHOLD = 0.95  # below this probability all views of a picture are averaged
+TTA_THRESHOLD = 0.95  # below this probability all views of a picture and all networks are averaged
 
 
 class Classifier:
     """A released network in a session, for inference."""
 
-    def __init__(self, folder=RELEASE, exact=False, large_batch=False):
+    def __init__(self, folder=RELEASE, exact=False, large_batch=False, number=1, identity=None):
         """Restore the checkpoint in `folder`.
 
         Args:
@@ -28,15 +32,25 @@ class Classifier:
                 changes a probability by a few thousandths, and without regard to `large_batch`.
             large_batch: whether LARGE_BATCH pictures or more will be predicted: in float32 they
                 take half as long then, and a probability changes by a few millionths.
+            number: which of the checkpoint's networks, counted from 1.
+            identity: the prefix that the checkpoint must have, None for any.
         Raises:
             checkpoint.CheckpointError: it is missing, damaged or not this network's.
         """
-        self.precision = "float32" if exact else fastest("bfloat16")
+        self._exact, self.precision = exact, "float32" if exact else fastest("bfloat16")
         self._large_batch = large_batch and self.precision == "float32" and not exact
+        self._folder, self._number, self._expected, self._others = folder, number, identity, None
         checkpoint.load(folder, self._restore, expected=(GRAPH,),
                         maker=command("python -m ex03_cifar.train", folder, RELEASE))
 
     def _restore(self, prefix):
+        if self._expected not in (None, prefix):
+            raise checkpoint.CheckpointError(
+                "the weights in %s were replaced while they were in use: try again."
+                % self._folder, self._folder, "unreadable")
+        self._identity = prefix
+        self._networks = 1 + len(glob.glob(glob.escape(prefix) + ".*[0-9]" + GRAPH))
+        prefix = network_prefix(prefix, self._number)
         meta = prefix + LARGE_BATCH_GRAPH
         if not (self._large_batch and os.path.exists(meta)):  # older weights have none
             meta = prefix + GRAPH
@@ -54,37 +68,40 @@ class Classifier:
         self.session, self.saver = tf.Session(graph=graph, config=config), saver
         saver.restore(self.session, prefix)
 
+    def others(self):
+        """Return the checkpoint's other networks, restored when they are first asked for."""
+        if self._others is None:
+            self._others = [Classifier(self._folder, self._exact, self._large_batch, number,
+                                       self._identity) for number in range(2, 1 + self._networks)]
+        return self._others
+
     def predict(self, pictures):
         """Return the probabilities float32 [N,10] of N pictures, with test-time augmentation (TTA).
 
         They are those of a picture's first views and, where none of these reaches TTA_THRESHOLD,
-        of its first and further views together.
+        of its first and further views together, averaged over all networks of the checkpoint
+        (Lakshminarayanan et al. 2017, arXiv 1612.01474).
 
         Args:
             pictures: a list of `views.Views`.
         """
         logits, counts = self._mean_logits([views.first for views in pictures])
         probabilities = self._softmax(logits)
-        doubtful = [place for place, views in enumerate(pictures)
-                    if len(views.further) and probabilities[place].max() < TTA_THRESHOLD]
-        if doubtful:
-            more, more_counts = self._mean_logits([pictures[place].further for place in doubtful])
-            weight = more_counts / (counts[doubtful] + more_counts)
-            probabilities[doubtful] = self._softmax((1 - weight) * logits[doubtful] + weight * more)
+        doubtful = np.flatnonzero(probabilities.max(axis=1) < TTA_THRESHOLD)
+        more = [place for place in doubtful if len(pictures[place].further)]
+        if more:
+            further, number = self._mean_logits([pictures[place].further for place in more])
+            weight = number / (counts[more] + number)
+            probabilities[more] = self._softmax((1 - weight) * logits[more] + weight * further)
+        if len(doubtful) and self.others():
+            views = [np.concatenate(pictures[place]) for place in doubtful]
+            probabilities[doubtful] = np.mean([probabilities[doubtful]] + [
+                other._softmax(other._mean_logits(views)[0]) for other in self.others()], axis=0)
         return probabilities
 
-    def probabilities(self, views, counts):
-        """Return the probabilities float32 [N,10] of N pictures.
-
-        Args:
-            views: uint8 [sum of counts,S,S,3], the views of the pictures one after another.
-            counts: int [N], how many views each picture has.
-        """
-        return self.average(self.view_logits(views), counts)
-
-    def view_logits(self, views, done=None):
+    def view_logits(self, views):
         """Return the logits float32 [V,10] of views uint8 [V,S,S,3]; see `run_in_parts`."""
-        return run_in_parts(self.session, self.logits, self.images, views, done)
+        return run_in_parts(self.session, self.logits, self.images, views)
 
     def average(self, logits, counts):
         """Return the probabilities float32 [N,10] of N pictures from their views' logits [V,10]."""
@@ -152,19 +169,16 @@ def temperature_variable():
     return tf.get_variable("temperature", [], initializer=tf.ones_initializer(), trainable=False)
 
 
-def run_in_parts(session, logits, images, views, done=None):
-    """Return `logits` float32 [V,10] for `views` uint8 [V,S,S,3], a bounded number at a time.
+def network_prefix(prefix, number):
+    """Return the prefix of one of the networks, counted from 1, of the checkpoint with `prefix`."""
+    return prefix if number == 1 else "%s.%d" % (prefix, number)
 
-    Args:
-        done: called with the number of views after each run, for a progress bar.
-    """
-    parts, count = [], max(1, PIXELS_A_RUN // (views.shape[1] * views.shape[2]))
-    for start in range(0, len(views), count):
-        part = views[start:start + count]
-        parts.append(session.run(logits, {images: part}))
-        if done:
-            done(len(part))
-    return np.concatenate(parts)
+
+def run_in_parts(session, logits, images, views):
+    """Return `logits` float32 [V,10] for `views` uint8 [V,S,S,3], a bounded number at a time."""
+    count = max(1, PIXELS_A_RUN // (views.shape[1] * views.shape[2]))
+    return np.concatenate([session.run(logits, {images: views[start:start + count]})
+                           for start in range(0, len(views), count)])
 
 
 def mean_by_picture(logits, counts):

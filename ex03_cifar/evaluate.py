@@ -11,12 +11,13 @@ from ex03_cifar import dataset
 from ex03_cifar.calibration import calibration_error
 from ex03_cifar.classifier import Classifier
 from ex03_cifar.release import draw_curves
-from ex03_cifar.views import cifar_views
+from ex03_cifar.views import cifar_views, first_only
 from support import console
 from support.arguments import checkpoint_folders, choose_folders, file_path, whole_number
 from support.reports import accuracy, class_table, confusion_matrix
 
 RELEASE, RUN = checkpoint_folders("cifar10")
+IMAGES_A_TIME = 500  # with six views each, between two steps of the progress bar
 
 
 def report(probabilities, single, labels):
@@ -24,7 +25,7 @@ def report(probabilities, single, labels):
 
     Args:
         probabilities: float [N,10], averaged over each image's views.
-        single: float [N,10], of the images alone.
+        single: float [N,10], of one view, the image as it is.
         labels: int [N].
     """
     counts = confusion_matrix(labels, probabilities.argmax(axis=1))
@@ -65,12 +66,14 @@ def main(arguments=None):
     classifier = Classifier(given.checkpoint_dir, given.exact, large_batch=True)
     images, labels = [whole[:given.images] for whole in dataset.load_test(given.data_dir)]
     picture = os.path.join(console.writable_folder(given.output_dir), "ex03_confusion.png")
-    views = cifar_views(images)
-    with console.progress(views.shape[0] * views.shape[1], "view") as bar:
-        logits = classifier.view_logits(views.reshape(-1, 32, 32, 3), bar.update)
-    probabilities = classifier.average(logits, np.full(len(images), views.shape[1]))
-    # The first view is the image as it is.
-    single = classifier.average(logits[::views.shape[1]], np.ones(len(images), int))
+    probabilities, single = [], []
+    with console.progress(len(images), "image") as bar:
+        for start in range(0, len(images), IMAGES_A_TIME):
+            views = cifar_views(images[start:start + IMAGES_A_TIME])
+            probabilities.append(classifier.predict([first_only(six) for six in views]))
+            single.append(classifier.predict([first_only(six[:1]) for six in views]))
+            bar.update(len(views))
+    probabilities, single = np.concatenate(probabilities), np.concatenate(single)
     print(report(probabilities, single, labels))
     from figures.common import draw_confusion
     draw_confusion(confusion_matrix(labels, probabilities.argmax(axis=1)), dataset.CLASSES, picture)

@@ -38,10 +38,11 @@ Layer = namedtuple("Layer", "position kernel channels stages")
 #   features: float32 [C], the maxima of the last layer's maps; cells: int [C,2], their rows and
 #   columns; head: float32 [C,10] and scale, with logits = scale * features @ head.
 #   logits: float32 [V,10], of each view; temperature: a float, divides their mean.
+#   others: float32 [M-1,10], the probabilities that the other networks have, if they are asked.
 #   heat: float [10,H,W] in [0,1], the Grad-CAM map of each class.
 #   threshold: the probability from which the first view is enough; precision: of the blocks.
 Walk = namedtuple("Walk", "views layers mean deviation kernel features cells head scale logits "
-                          "temperature heat threshold precision")
+                          "temperature others heat threshold precision")
 
 
 def walk(classifier, picture, views):
@@ -53,11 +54,12 @@ def walk(classifier, picture, views):
         [[[stage.maps for stage in layer] for layer in tensors],
          [layer[0].maps.op.inputs[1] for layer in tensors], dense.inputs[1], dense.inputs[0],
          temperature, classifier.logits], {classifier.images: views.first})
-    used = views.first
-    sure = classifier.average(logits, [len(logits)]).max() >= TTA_THRESHOLD
-    if len(views.further) and not sure:
-        used = np.concatenate([used, views.further])
-        logits = np.concatenate([logits, classifier.view_logits(views.further)])
+    used, others = views.first, []
+    if classifier.average(logits, [len(logits)]).max() < TTA_THRESHOLD:
+        used = np.concatenate(views)
+        logits = classifier.view_logits(used)
+        others = [other.average(other.view_logits(used), [len(used)])[0]
+                  for other in classifier.others()]
     shown = [_strongest(stages, maps, kernel.shape)
              for stages, maps, kernel in zip(tensors, outputs, kernels)]
     last = outputs[-1][-1][0].astype(np.float32)
@@ -66,7 +68,7 @@ def walk(classifier, picture, views):
                     range(logits.shape[1]))
     return Walk(used, shown, MEAN, DEVIATION, kernels[0][..., shown[0].channels], features[0],
                 np.stack(np.unravel_index(cells, last.shape[:2]), axis=1), head, LOGIT_SCALE,
-                logits, float(temperature), heat, TTA_THRESHOLD, classifier.precision)
+                logits, float(temperature), others, heat, TTA_THRESHOLD, classifier.precision)
 
 
 def _dense(classifier):

@@ -12,6 +12,11 @@ SQUARE_CROP = 0.9  # the side of the crop of a picture that is square, relative 
 Views = namedtuple("Views", "first further")
 
 
+def first_only(views):
+    """Return the `Views` of a picture that has no further ones: uint8 [A,S,S,3]."""
+    return Views(views, views[:0])
+
+
 def cifar_views(images):
     """Return the views of CIFAR-10 images that are averaged: uint8 [N,32,32,3] -> [N,6,32,32,3].
 
@@ -28,19 +33,18 @@ def picture_views(picture):
 
     A picture of CIFAR-10's size has the views that `evaluate` gives it. Any other one is resized
     to a square: squashing distorts it, cropping loses its ends. The squashed picture is the first
-    view; the square crop and both flipped horizontally are the further ones. They are larger than
-    the training images, which the network can process because it is convolutional: in a photograph
-    the object fills less of the picture, and only so has the size that it has in training
-    (Touvron et al. 2019, arXiv 1906.06423).
+    view; the square crop, flipped horizontally, is the further one. They are larger than the
+    training images, which the network can process because it is convolutional: in a photograph the
+    object fills less of the picture, and only so has the size that it has in training (Touvron et
+    al. 2019, arXiv 1906.06423).
     """
     if picture.size == (SIDE, SIDE):
-        views = cifar_views(np.asarray(picture)[None])[0]
-        return Views(views, views[:0])
+        return first_only(cifar_views(np.asarray(picture)[None])[0])
     whole = squashed(picture, side=PHOTO_SIDE)
     side = min(picture.size) * (SQUARE_CROP if picture.width == picture.height else 1)
     left, top = (picture.width - side) / 2, (picture.height - side) / 2
     cut = squashed(picture, (left, top, left + side, top + side), PHOTO_SIDE)
-    return Views(whole[None], np.stack([cut, whole[:, ::-1], cut[:, ::-1]]))
+    return Views(whole[None], cut[None, :, ::-1])
 
 
 def squashed(picture, box=None, side=SIDE):

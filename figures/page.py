@@ -26,8 +26,7 @@ STAGES = {"convolution": "convolution", "pooling": "max-pooling", "normalisation
           "shortcut": "raccourci", "activation": "activation"}
 VIEWS = {  # what the views show, by their number
     1: ["La photo entière, écrasée en carré"],
-    4: ["La photo entière, écrasée en carré", "Le carré du milieu", "La première, en miroir",
-        "La deuxième, en miroir"],
+    2: ["La photo entière, écrasée en carré", "Le carré du milieu, en miroir"],
     6: ["Telle quelle", "Décalée d'un pixel vers le bas et la droite",
         "Décalée d'un pixel vers le haut et la gauche", "La première, en miroir",
         "La deuxième, en miroir", "La troisième, en miroir"]}
@@ -176,7 +175,8 @@ def _views(walk):
     count, side = walk.views.shape[:2]
     images = [data_uri(Image.fromarray(view)) for view in walk.views]
     return dict(side=side, views=many("view", zip(images, range(1, count + 1), VIEWS[count])),
-                why=part("views%d" % count, threshold=percentage(walk.threshold, 0)))
+                why=part("views%d" % count, threshold=percentage(walk.threshold, 0))
+                + (part("ensemble") if len(walk.others) else ""))
 
 
 # ---- 2: layer by layer ----
@@ -268,6 +268,7 @@ def _class(walk, number, name, probability):
     logits = walk.logits[:, number].astype(float)
     scores = walk.logits.astype(float).mean(axis=0) / walk.temperature
     powers = np.exp(scores)
+    also = [percentage(other[number]) for other in walk.others]
     heat = np.rint((len(HEATS) - 1) * walk.heat[number]).astype(np.uint8)
     return part(
         "class", name=name, divisor=french(1 / walk.scale, 0), probability=probability,
@@ -282,7 +283,9 @@ def _class(walk, number, name, probability):
         logits=many("logit", ((place, french(value, 3)) for place, value in enumerate(logits, 1))),
         mean=many("mean", [(len(logits), french(logits.mean(), 3))] if len(logits) > 1 else []),
         temperature=french(walk.temperature, 3), score=french(scores[number], 3),
-        power=_power(powers[number]), classes=len(scores), powers=_power(powers.sum()))
+        power=_power(powers[number]), classes=len(scores), powers=_power(powers.sum()),
+        own=percentage(powers[number] / powers.sum()),
+        average=many("average", [(", ".join(also), probability)] if also else []))
 
 
 def _numbers(walk, probabilities, classes):

@@ -8,9 +8,10 @@ import time
 
 import numpy as np
 import pytest
-from helpers import ROOT, release, run, run_command
+from helpers import ROOT, generated_images, release, run, run_command
 
 from ex03_cifar.classifier import Classifier
+from ex03_cifar.views import first_only
 from support import checkpoint
 from support.tf1 import tf
 
@@ -135,16 +136,16 @@ def interrupted_release(folder, monkeypatch, calls):
 
 def test_a_release_cut_off_at_any_change_to_the_disk_leaves_the_old_or_the_new_one(
         released, tmp_path, monkeypatch):
-    picture = np.random.RandomState(0).randint(0, 256, (1, 32, 32, 3)).astype(np.uint8)
+    pictures = [first_only(generated_images(1, seed=0)[0])]
     other = str(tmp_path / "other")
     release(other, seed=1)
-    old, new = [Classifier(folder).probabilities(picture, [1]).tobytes()
+    old, new = [Classifier(folder).predict(pictures).tobytes()
                 for folder in (released, other)]
     seen = []
     for calls in range(1, 100):
         folder = shutil.copytree(released, str(tmp_path / str(calls)))
         cut_off = interrupted_release(folder, monkeypatch, calls)
-        seen.append(Classifier(folder).probabilities(picture, [1]).tobytes())
+        seen.append(Classifier(folder).predict(pictures).tobytes())
         release(folder, seed=2)  # and the next one tidies up
         assert len(os.listdir(folder)) == 5 and refusal(folder) is None
         if not cut_off:
@@ -155,11 +156,11 @@ def test_a_release_cut_off_at_any_change_to_the_disk_leaves_the_old_or_the_new_o
 
 def test_a_reader_during_releases_sees_the_old_or_the_new_network(tmp_path):
     """Two networks are released in turn while they are read: every prediction is one of theirs."""
-    picture = np.random.RandomState(0).randint(0, 256, (1, 32, 32, 3)).astype(np.uint8)
+    pictures = [first_only(generated_images(1, seed=0)[0])]
     live, known, stop = str(tmp_path / "live"), [], threading.Event()
     for seed, widths in ((0, (8, 16, 16)), (1, (4, 8, 8))):
         release(live, seed, widths)
-        known.append(Classifier(live).probabilities(picture, [1]).tobytes())
+        known.append(Classifier(live).predict(pictures).tobytes())
 
     def keep_releasing():
         while not stop.is_set():
@@ -171,7 +172,7 @@ def test_a_reader_during_releases_sees_the_old_or_the_new_network(tmp_path):
     seen, end = [], time.monotonic() + 60  # both networks are met sooner or later
     try:
         while len(seen) < 12 or len(set(seen)) < 2 and time.monotonic() < end:
-            seen.append(Classifier(live).probabilities(picture, [1]).tobytes())
+            seen.append(Classifier(live).predict(pictures).tobytes())
     finally:
         stop.set()
         releasing.join()
