@@ -152,7 +152,8 @@ def inference_graph(widths, convolutions, large_batch):
         graph.as_graph_def(),
         list(TENSORS) + logits + [saver.restore_op_name, saver.save_tensor_name.split(":")[0]])
     for node in lean.node:
-        node.attr.pop("debug_name", None)  # unknown to TensorFlow 1.15
+        for name in "debug_name", "validate_shape":  # unknown to TensorFlow 1.15
+            node.attr.pop(name, None)
     return tf.train.export_meta_graph(
         graph_def=lean, saver_def=saver, collection_list=[], strip_default_attrs=True,
         clear_devices=True).SerializeToString(deterministic=True)
