@@ -17,7 +17,6 @@ import numpy as np
 
 from ex03_cifar import operations, winograd
 from ex03_cifar.augment import training_batch
-from ex03_cifar.classifier import IMAGES_A_RUN
 from ex03_cifar.graph import build
 from ex03_cifar.network import flops, kernels
 from ex03_cifar.recipes import RECIPES
@@ -26,6 +25,7 @@ from support.arguments import file_path, whole_number
 from support.tf1 import fastest, tf
 
 CONVOLUTION = dict(images=256, side=16, channels=256)  # 3x3, as many filters as channels
+INFERRED = 500  # images at a time
 TRAINING = 3  # times the FLOPs of inference: forward, gradients of the images and of the kernels
 
 
@@ -42,14 +42,14 @@ def convolution(precision, images, side, channels):
 
 
 def network(recipe):
-    """Return (train, infer): functions that train one step, and that compute IMAGES_A_RUN logits.
+    """Return (train, infer): functions that train one step, and that infer INFERRED images.
 
     The images are noise, which takes as long as pictures, and of full size; augmentation is part
     of the step.
     """
     rng = np.random.RandomState(0)
     size = recipe.batch_size
-    count = max(size, IMAGES_A_RUN)
+    count = max(size, INFERRED)
     images = rng.randint(0, 256, (count, 32, 32, 3)).astype(np.uint8)
     labels = rng.randint(0, 10, count).astype(np.int32)
     with tf.Graph().as_default() as graph:
@@ -63,7 +63,7 @@ def network(recipe):
                     {model.images: batch, model.labels: labels[:size]}, **traced)
 
     def infer():
-        session.run(model.logits, {model.images: images[:IMAGES_A_RUN]})
+        session.run(model.logits, {model.images: images[:INFERRED]})
     return train, infer
 
 
@@ -226,7 +226,7 @@ def main(arguments=None):
     for name in names:
         print(line % ("the convolution alone, %s" % name, "", "%.0f" % best[name], "100 %"))
     rows = [("training", name, recipe.batch_size, TRAINING * image) for name in names]
-    rows += [("inference", "float32", IMAGES_A_RUN, image)]
+    rows += [("inference", "float32", INFERRED, image)]
     for (name, kind, count, cost), spent in zip(rows, seconds[len(names):]):
         reached = count * cost / spent
         print(line % ("%s, %s, batches of %d" % (name, kind, count), "%.0f" % (count / spent),

@@ -8,13 +8,13 @@ import os
 import numpy as np
 
 from ex03_cifar.network import is_kernel, network
+from ex03_cifar.views import SIDE
 from support import checkpoint
 from support.console import REPOSITORY, command
 from support.tf1 import fastest, tf
 
 RELEASE = os.path.join(REPOSITORY, "checkpoints", "cifar10")
-IMAGES_A_RUN = 500  # bounds the memory that a long list of pictures takes
-PIXELS_A_RUN = IMAGES_A_RUN * 32 ** 2
+IMAGES_A_RUN, VIEWS_A_RUN = 200, 32  # of CIFAR-10's size, and of photographs: bounds the memory
 LARGE_BATCH = 64  # pictures from which the graph for large batches saves more than its loading takes
 GRAPH, LARGE_BATCH_GRAPH = ".meta", ".large.meta"  # a release's files
 TENSORS = "images", "mean_logits", "probabilities"  # and the logits in one precision or both
@@ -177,7 +177,7 @@ def network_prefix(prefix, number):
 
 def run_in_parts(session, logits, images, views):
     """Return `logits` float32 [V,10] for `views` uint8 [V,S,S,3], a bounded number at a time."""
-    count = max(1, PIXELS_A_RUN // (views.shape[1] * views.shape[2]))
+    count = IMAGES_A_RUN if views.shape[1] <= SIDE else VIEWS_A_RUN
     return np.concatenate([session.run(logits, {images: views[start:start + count]})
                            for start in range(0, len(views), count)])
 
