@@ -38,7 +38,7 @@ Layer = namedtuple("Layer", "position kernel channels stages")
 #   features: float32 [C], the maxima of the last layer's maps; cells: int [C,2], their rows and
 #   columns; head: float32 [C,10] and scale, with logits = scale * features @ head.
 #   logits: float32 [V,10], of each view; temperature: a float, divides their mean.
-#   others: float32 [M-1,10], the probabilities that the other networks have, if they are asked.
+#   others: a list of float32 [10], the probabilities of the other networks that were asked.
 #   heat: float [10,H,W] in [0,1], the Grad-CAM map of each class.
 #   threshold: the probability from which the first view is enough; precision: of the blocks.
 Walk = namedtuple("Walk", "views layers mean deviation kernel features cells head scale logits "

@@ -176,7 +176,11 @@ def _views(walk):
     images = [data_uri(Image.fromarray(view)) for view in walk.views]
     return dict(side=side, views=many("view", zip(images, range(1, count + 1), VIEWS[count])),
                 why=part("views%d" % count, threshold=percentage(walk.threshold, 0))
-                + (part("ensemble") if len(walk.others) else ""))
+                + (part("ensemble", who=_others(walk)) if walk.others else ""))
+
+
+def _others(walk):
+    return "l'autre réseau" if len(walk.others) == 1 else "les autres réseaux"
 
 
 # ---- 2: layer by layer ----
@@ -285,7 +289,7 @@ def _class(walk, number, name, probability):
         temperature=french(walk.temperature, 3), score=french(scores[number], 3),
         power=_power(powers[number]), classes=len(scores), powers=_power(powers.sum()),
         own=percentage(powers[number] / powers.sum()),
-        average=many("average", [(", ".join(also), probability)] if also else []))
+        average=many("average", [(_others(walk), ", ".join(also), probability)] if also else []))
 
 
 def _numbers(walk, probabilities, classes):
