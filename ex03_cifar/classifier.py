@@ -24,7 +24,7 @@ TTA_THRESHOLD = 0.95  # below this probability all views of a picture and all ne
 class Classifier:
     """A released network in a session, for inference."""
 
-    def __init__(self, folder=RELEASE, exact=False, large_batch=False, number=1, identity=None):
+    def __init__(self, folder=RELEASE, exact=False, large_batch=False, number=1, verified=None):
         """Restore the checkpoint in `folder`.
 
         Args:
@@ -33,24 +33,24 @@ class Classifier:
             large_batch: whether LARGE_BATCH pictures or more will be predicted: in float32 they
                 take half as long then, and a probability changes by a few millionths.
             number: which of the checkpoint's networks, counted from 1.
-            identity: the prefix that the checkpoint must have, None for any.
+            verified: the prefix of the checkpoint, if another of its networks was restored before.
         Raises:
             checkpoint.CheckpointError: it is missing, damaged or not this network's.
         """
         self._exact, self.precision = exact, "float32" if exact else fastest("bfloat16")
         self._large_batch = large_batch and self.precision == "float32" and not exact
-        self._folder, self._number, self._expected, self._others = folder, number, identity, None
-        checkpoint.load(folder, self._restore, expected=(GRAPH,),
+        self._folder, self._number, self._others = folder, number, None
+        checkpoint.load(folder, self._restore, expected=(GRAPH,), verified=verified,
                         maker=command("python -m ex03_cifar.train", folder, RELEASE))
 
     def _restore(self, prefix):
-        if self._expected not in (None, prefix):
+        self._verified = prefix
+        self._networks = 1 + len(glob.glob(glob.escape(prefix) + ".*[0-9]" + GRAPH))
+        prefix = network_prefix(prefix, self._number)
+        if not os.path.exists(prefix + GRAPH):
             raise checkpoint.CheckpointError(
                 "the weights in %s were replaced while they were in use: try again."
                 % self._folder, self._folder, "unreadable")
-        self._identity = prefix
-        self._networks = 1 + len(glob.glob(glob.escape(prefix) + ".*[0-9]" + GRAPH))
-        prefix = network_prefix(prefix, self._number)
         meta = prefix + LARGE_BATCH_GRAPH
         if not (self._large_batch and os.path.exists(meta)):  # older weights have none
             meta = prefix + GRAPH
@@ -72,7 +72,7 @@ class Classifier:
         """Return the checkpoint's other networks, restored when they are first asked for."""
         if self._others is None:
             self._others = [Classifier(self._folder, self._exact, self._large_batch, number,
-                                       self._identity) for number in range(2, 1 + self._networks)]
+                                       self._verified) for number in range(2, 1 + self._networks)]
         return self._others
 
     def predict(self, pictures):
@@ -96,8 +96,16 @@ class Classifier:
         if len(doubtful) and self.others():
             views = [np.concatenate(pictures[place]) for place in doubtful]
             probabilities[doubtful] = np.mean([probabilities[doubtful]] + [
-                other._softmax(other._mean_logits(views)[0]) for other in self.others()], axis=0)
+                other.average_views(views) for other in self.others()], axis=0)
         return probabilities
+
+    def average_views(self, views):
+        """Return the probabilities float32 [N,10] that this network has of N pictures.
+
+        Args:
+            views: a list of uint8 [A,S,S,3], all views of each picture.
+        """
+        return self._softmax(self._mean_logits(views)[0])
 
     def view_logits(self, views):
         """Return the logits float32 [V,10] of views uint8 [V,S,S,3]; see `run_in_parts`."""

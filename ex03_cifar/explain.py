@@ -58,8 +58,7 @@ def walk(classifier, picture, views):
     if classifier.average(logits, [len(logits)]).max() < TTA_THRESHOLD:
         used = np.concatenate(views)
         logits = classifier.view_logits(used)
-        others = [other.average(other.view_logits(used), [len(used)])[0]
-                  for other in classifier.others()]
+        others = [other.average_views([used])[0] for other in classifier.others()]
     shown = [_strongest(stages, maps, kernel.shape)
              for stages, maps, kernel in zip(tensors, outputs, kernels)]
     last = outputs[-1][-1][0].astype(np.float32)

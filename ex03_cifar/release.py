@@ -51,7 +51,7 @@ def read_networks(folder, expected=()):
     """Return the files of each network of a checkpoint, a list of dicts of ending to bytes."""
     def read(prefix):
         networks = {}
-        for path in sorted(glob.glob(glob.escape(prefix) + ".*")):
+        for path in glob.glob(glob.escape(prefix) + ".*"):
             number, ending = re.match(r"(?:\.(\d+))?(\..*)", path[len(prefix):]).groups()
             networks.setdefault(int(number or 1), {})[ending] = pathlib.Path(path).read_bytes()
         return [files for _, files in sorted(networks.items())]

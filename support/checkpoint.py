@@ -67,7 +67,7 @@ def save(folder, session, saver, notes=None):
             _tidy(folder)
 
 
-def load(folder, use, expected=(), maker=None):
+def load(folder, use, expected=(), maker=None, verified=None):
     """Verify the checkpoint in `folder` and return `use(prefix)`.
 
     Args:
@@ -75,6 +75,8 @@ def load(folder, use, expected=(), maker=None):
         expected: the file name endings of the notes that the manifest must list.
         maker: the command that trains into `folder`, advised where the checkpoint is missing or
             damaged.
+        verified: the prefix that an earlier call gave to its `use`: its files, whose names change
+            with their contents, are not verified again.
     Raises:
         CheckpointError: a file is missing or differs from the manifest, or TensorFlow or `use`
             (by a ValueError) refuses it.
@@ -82,7 +84,7 @@ def load(folder, use, expected=(), maker=None):
     while True:
         before = _manifest_identity(folder)
         try:
-            return use(_verify(folder, expected))
+            return use(verified or _verify(folder, expected))
         except (CheckpointError, OSError, ValueError, tf.errors.OpError) as error:
             # Another process may have released new weights, and removed these, in the meantime.
             if _manifest_identity(folder) != before:
