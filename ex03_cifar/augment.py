@@ -17,6 +17,8 @@ def training_batch(images, flipped, recipe, progress, rng):
         images = scale_jitter(images, rng, recipe.scale_jitter_prob, recipe.scale_jitter)
     if recipe.colour_jitter_prob:
         images = colour_jitter(images, rng, recipe.colour_jitter_prob, recipe.colour_jitter)
+    if recipe.hue_jitter_prob:
+        images = hue_jitter(images, rng, recipe.hue_jitter_prob)
     if recipe.cutout:
         images = cutout(images, rng, recipe.cutout)
     for stage in recipe.schedule.stages[:-1]:
@@ -122,6 +124,9 @@ def resampling(factor, place, side):
     return weights / weights.sum(axis=2, keepdims=True)
 
 
+GREY = np.array([0.299, 0.587, 0.114], np.float32)  # weights of red, green and blue
+
+
 def colour_jitter(images, rng, prob, strength):
     """Change brightness, contrast and saturation (Howard 2013, arXiv 1312.5402).
 
@@ -134,10 +139,37 @@ def colour_jitter(images, rng, prob, strength):
                                                                               None]
         for most in (1, 1, 2)]
     pixels = images[chosen].astype(np.float32)
-    grey = pixels.dot(np.array([0.299, 0.587, 0.114], np.float32))[..., None]
+    grey = pixels.dot(GREY)[..., None]
     mean = grey.mean(axis=(1, 2), keepdims=True)
     pixels = grey + saturation * (pixels - grey)
     pixels = brightness * (mean + contrast * (pixels - mean))
     result = images.copy()
     result[chosen] = np.clip(np.rint(pixels), 0, 255)
     return result
+
+
+def hue_jitter(images, rng, prob):
+    """Turn the hues of an image uint8 [H,W,3] by one random angle, with probability `prob`.
+
+    A frog may be blue. The hue is the angle of a colour around the axis of greys, in the plane of
+    YIQ's I and Q; what is grey stays as it is.
+    """
+    angles = rng.uniform(-np.pi, np.pi, len(images)).astype(np.float32)[:, None, None, None]
+    chosen = np.flatnonzero(rng.uniform(0, 1, len(images)) < prob)
+    pixels = images[chosen].astype(np.float32)
+    grey = pixels.dot(GREY)[..., None]
+    colour = pixels - grey
+    pixels = grey + np.cos(angles[chosen]) * colour + np.sin(angles[chosen]) * colour.dot(QUARTER)
+    result = images.copy()
+    result[chosen] = np.clip(np.rint(pixels), 0, 255)
+    return result
+
+
+def quarter_turn():
+    """Return the matrix float32 [3,3] that turns a colour (red, green, blue) by 90 degrees."""
+    yiq = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+    turn = np.array([[0, 0, 0], [0, 0, -1], [0, 1, 0]])
+    return np.linalg.inv(yiq).dot(turn).dot(yiq).T.astype(np.float32)
+
+
+QUARTER = quarter_turn()

@@ -39,6 +39,7 @@ class Recipe:
     scale_jitter: tuple = setting((0.6, 1.4), (0.1, 10), "Smallest and largest factor of scale")
     colour_jitter_prob: float = setting(0.0, (0, 1), "Probability of colour jitter, per image")
     colour_jitter: float = setting(0.3, (0, 1), "Largest change of brightness and contrast")
+    hue_jitter_prob: float = setting(0.0, (0, 1), "Probability of hue jitter, per image")
     stage_sides: tuple = setting((20, 28), (2, SIDE), "Side of the images in each early stage, in "
                                  "pixels; without a number there is no early stage", nargs="*")
     stage_crops: tuple = setting((32, 28), (2, SIDE), "Side of the largest random crop, which is "

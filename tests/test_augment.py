@@ -1,6 +1,9 @@
 """Augmentation does what its docstrings say, and changes nothing else."""
+import colorsys
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from ex03_cifar import augment
 
@@ -87,7 +90,8 @@ def test_scale_jitter_stretches_the_object_and_keeps_its_area():
 
 @pytest.mark.parametrize("change", [
     lambda images, rng, prob: augment.scale_jitter(images, rng, prob, (0.6, 1.4)),
-    lambda images, rng, prob: augment.colour_jitter(images, rng, prob, 0.3)])
+    lambda images, rng, prob: augment.colour_jitter(images, rng, prob, 0.3),
+    lambda images, rng, prob: augment.hue_jitter(images, rng, prob)])
 def test_an_image_is_changed_with_this_probability(change):
     images = np.random.RandomState(1).randint(0, 256, (400, 32, 32, 3)).astype(np.uint8)
     for prob in (0, 0.3, 1):
@@ -101,3 +105,15 @@ def test_colour_jitter_keeps_greys_grey_and_within_its_strength():
     assert (shown == shown[..., :1]).all()
     assert 70 <= shown.min() < 75 and 125 < shown.max() <= 130
     np.testing.assert_array_equal(augment.colour_jitter(greys, np.random.RandomState(0), 1, 0), greys)
+
+
+def test_hue_jitter_turns_the_hue_by_any_angle_and_keeps_the_rest():
+    colours = np.full((400, 4, 4, 3), (140, 120, 100), np.uint8)
+    shown = augment.hue_jitter(colours, np.random.RandomState(0), 1)
+    assert (shown == shown[:, :1, :1]).all()
+    brightness = [np.asarray(Image.fromarray(image).convert("L"))[0, 0] for image in shown]
+    assert np.ptp(brightness) <= 2
+    hues = 360 * np.array([colorsys.rgb_to_hsv(*image[0, 0])[0] for image in shown])
+    assert (np.histogram(hues, range(0, 361, 60))[0] > 20).all()
+    greys = np.full((400, 4, 4, 3), 100, np.uint8)
+    np.testing.assert_array_equal(augment.hue_jitter(greys, np.random.RandomState(0), 1), greys)
