@@ -1,6 +1,6 @@
 """Views and a checkpoint -> class probabilities: the one definition of a prediction.
 
-A checkpoint has one network or several, which are asked where the first is in doubt.
+A checkpoint has one network or several; each is asked where those before it are in doubt.
 """
 import glob
 import os
@@ -18,7 +18,7 @@ IMAGES_A_RUN, VIEWS_A_RUN = 200, 32  # of CIFAR-10's size, and of photographs: b
 LARGE_BATCH = 64  # pictures from which the graph for large batches saves more than its loading takes
 GRAPH, LARGE_BATCH_GRAPH = ".meta", ".large.meta"  # a release's files
 TENSORS = "images", "mean_logits", "probabilities"  # and the logits in one precision or both
-TTA_THRESHOLD = 0.95  # below this probability all views of a picture and all networks are averaged
+TTA_THRESHOLD = 0.95  # below this probability further views and then further networks are averaged
 
 
 class Classifier:
@@ -39,13 +39,13 @@ class Classifier:
         """
         self._exact, self.precision = exact, "float32" if exact else fastest("bfloat16")
         self._large_batch = large_batch and self.precision == "float32" and not exact
-        self._folder, self._number, self._others = folder, number, None
+        self._folder, self._number, self._others = folder, number, {}
         checkpoint.load(folder, self._restore, expected=(GRAPH,), verified=verified,
                         maker=command("python -m ex03_cifar.train", folder, RELEASE))
 
     def _restore(self, prefix):
         self._verified = prefix
-        self._networks = 1 + len(glob.glob(glob.escape(prefix) + ".*[0-9]" + GRAPH))
+        self.networks = 1 + len(glob.glob(glob.escape(prefix) + ".*[0-9]" + GRAPH))
         prefix = network_prefix(prefix, self._number)
         if not os.path.exists(prefix + GRAPH):
             raise checkpoint.CheckpointError(
@@ -68,35 +68,41 @@ class Classifier:
         self.session, self.saver = tf.Session(graph=graph, config=config), saver
         saver.restore(self.session, prefix)
 
-    def others(self):
-        """Return the checkpoint's other networks, restored when they are first asked for."""
-        if self._others is None:
-            self._others = [Classifier(self._folder, self._exact, self._large_batch, number,
-                                       self._verified) for number in range(2, 1 + self._networks)]
-        return self._others
+    def other(self, number):
+        """Return the checkpoint's network `number`, from 2 to `networks`, as a `Classifier`.
+
+        It is restored when it is first asked for.
+        """
+        if number not in self._others:
+            self._others[number] = Classifier(self._folder, self._exact, self._large_batch, number,
+                                              self._verified)
+        return self._others[number]
 
     def predict(self, pictures):
         """Return the probabilities float32 [N,10] of N pictures, with test-time augmentation (TTA).
 
         They are those of a picture's first views and, where none of these reaches TTA_THRESHOLD,
-        of its first and further views together, averaged over all networks of the checkpoint
-        (Lakshminarayanan et al. 2017, arXiv 1612.01474).
+        of its first and further views together. As long as it is not reached, the checkpoint's
+        other networks are asked in turn, and the mean over those asked counts (Lakshminarayanan et
+        al. 2017, arXiv 1612.01474).
 
         Args:
             pictures: a list of `views.Views`.
         """
         logits, counts = self._mean_logits([views.first for views in pictures])
         probabilities = self._softmax(logits)
-        doubtful = np.flatnonzero(probabilities.max(axis=1) < TTA_THRESHOLD)
-        more = [place for place in doubtful if len(pictures[place].further)]
+        more = [place for place in in_doubt(probabilities) if len(pictures[place].further)]
         if more:
             further, number = self._mean_logits([pictures[place].further for place in more])
             weight = number / (counts[more] + number)
             probabilities[more] = self._softmax((1 - weight) * logits[more] + weight * further)
-        if len(doubtful) and self.others():
+        for number in range(2, 1 + self.networks):
+            doubtful = in_doubt(probabilities)
+            if not len(doubtful):
+                break
             views = [np.concatenate(pictures[place]) for place in doubtful]
-            probabilities[doubtful] = np.mean([probabilities[doubtful]] + [
-                other.average_views(views) for other in self.others()], axis=0)
+            probabilities[doubtful] += (self.other(number).average_views(views)
+                                        - probabilities[doubtful]) / number
         return probabilities
 
     def average_views(self, views):
@@ -132,6 +138,11 @@ class Classifier:
 
     def _softmax(self, logits):
         return self.session.run(self._probabilities, {self.mean_logits: logits})
+
+
+def in_doubt(probabilities):
+    """Return which of N pictures need further views or networks: int [M], of float [N,10]."""
+    return np.flatnonzero(probabilities.max(axis=1) < TTA_THRESHOLD)
 
 
 def inference_graphs(widths, convolutions):

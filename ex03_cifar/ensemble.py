@@ -19,8 +19,8 @@ RELEASE, RUN = checkpoint_folders("cifar10")
 def main(arguments=None):
     parser = console.Parser(
         prog="python -m ex03_cifar.ensemble",
-        description="Put trained networks into one checkpoint. Where the first of them is in doubt "
-                    "about a picture, ./predict and the evaluation average all of them.")
+        description="Put trained networks into one checkpoint. Where one of them is in doubt about "
+                    "a picture, ./predict and the evaluation ask the next and take the mean.")
     parser.add_argument("folders", metavar="DIR", nargs="+", type=file_path,
                         help="A folder of weights: two or more, trained with different --seed.")
     parser.add_argument("--checkpoint-dir", metavar="DIR", type=file_path, default=RUN,

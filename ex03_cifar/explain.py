@@ -40,7 +40,7 @@ Layer = namedtuple("Layer", "position kernel channels stages")
 #   logits: float32 [V,10], of each view; temperature: a float, divides their mean.
 #   others: a list of float32 [10], the probabilities of the other networks that were asked.
 #   heat: float [10,H,W] in [0,1], the Grad-CAM map of each class.
-#   threshold: the probability from which the first view is enough; precision: of the blocks.
+#   threshold: the probability from which nothing more is asked; precision: of the blocks.
 Walk = namedtuple("Walk", "views layers mean deviation kernel features cells head scale logits "
                           "temperature others heat threshold precision")
 
@@ -54,11 +54,13 @@ def walk(classifier, picture, views):
         [[[stage.maps for stage in layer] for layer in tensors],
          [layer[0].maps.op.inputs[1] for layer in tensors], dense.inputs[1], dense.inputs[0],
          temperature, classifier.logits], {classifier.images: views.first})
-    used, others = views.first, []
-    if classifier.average(logits, [len(logits)]).max() < TTA_THRESHOLD:
+    used, asked = views.first, [classifier.average(logits, [len(logits)])]
+    if asked[0].max() < TTA_THRESHOLD:
         used = np.concatenate(views)
         logits = classifier.view_logits(used)
-        others = [other.average_views([used])[0] for other in classifier.others()]
+        asked = [classifier.average(logits, [len(logits)])]
+    while np.mean(asked, axis=0).max() < TTA_THRESHOLD and len(asked) < classifier.networks:
+        asked.append(classifier.other(len(asked) + 1).average_views([used]))
     shown = [_strongest(stages, maps, kernel.shape)
              for stages, maps, kernel in zip(tensors, outputs, kernels)]
     last = outputs[-1][-1][0].astype(np.float32)
@@ -67,7 +69,8 @@ def walk(classifier, picture, views):
                     range(logits.shape[1]))
     return Walk(used, shown, MEAN, DEVIATION, kernels[0][..., shown[0].channels], features[0],
                 np.stack(np.unravel_index(cells, last.shape[:2]), axis=1), head, LOGIT_SCALE,
-                logits, float(temperature), others, heat, TTA_THRESHOLD, classifier.precision)
+                logits, float(temperature), [one[0] for one in asked[1:]], heat, TTA_THRESHOLD,
+                classifier.precision)
 
 
 def _dense(classifier):

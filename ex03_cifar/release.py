@@ -36,7 +36,8 @@ def put_together(folders, destination, expected=()):
     """
     found = [Classifier(folder, exact=True) for folder in folders]
     for network in found:
-        network.others()
+        for number in range(2, 1 + network.networks):
+            network.other(number)
     networks = [files for folder in folders for files in read_networks(folder, expected)]
     first, notes = found[0], {}
     for number, files in enumerate(networks, 1):

@@ -180,7 +180,7 @@ def _views(walk):
 
 
 def _others(walk):
-    return "l'autre réseau" if len(walk.others) == 1 else "les autres réseaux"
+    return "un autre réseau" if len(walk.others) == 1 else "%d autres réseaux" % len(walk.others)
 
 
 # ---- 2: layer by layer ----

@@ -52,7 +52,29 @@ def test_in_doubt_all_networks_and_all_views_are_averaged(
             np.testing.assert_allclose(
                 together.predict(pictures), expected,
                 atol=0.02 if together.precision == "bfloat16" else 1e-4)
-        assert len(together.others()) == count - 1
+        assert together.networks == count
+
+
+def test_each_network_is_asked_only_about_pictures_that_are_still_in_doubt(
+        folders, pictures, monkeypatch):
+    members = [Classifier(path, exact=True) for path in folders[0]]
+    every = [[one.average_views([part]) for one in members]
+             for part in map(np.concatenate, pictures)]
+    best = np.sort([np.mean(asked[:count], axis=0).max()
+                    for asked in every for count in (1, 2, 3)])
+    together, counts = Classifier(folders[2], exact=True), set()
+    for threshold in ((best[1:] + best[:-1]) / 2)[np.diff(best) > 1e-4]:
+        monkeypatch.setattr(classifiers, "TTA_THRESHOLD", float(threshold))
+        expected = []
+        for views, asked in zip(pictures, every):
+            mean, count = members[0].average_views([views.first]), 0
+            while mean.max() < threshold and count < 3:
+                count += 1
+                mean = np.mean(asked[:count], axis=0)
+            expected.append(mean[0])
+            counts.add(count)
+        np.testing.assert_allclose(together.predict(pictures), expected, atol=1e-5)
+    assert {0, 2, 3} <= counts
 
 
 def test_only_pictures_in_doubt_are_shown_to_the_others_and_these_are_restored_for_them(
@@ -60,10 +82,10 @@ def test_only_pictures_in_doubt_are_shown_to_the_others_and_these_are_restored_f
     together, asked = Classifier(folders[1], exact=True), []
     monkeypatch.setattr(classifiers, "TTA_THRESHOLD", 0.0)
     first = together.predict(pictures)
-    assert together._others is None
+    assert not together._others
     doubtful, threshold = first.max(axis=1).argmin(), np.sort(first.max(axis=1))[:2].mean()
     monkeypatch.setattr(classifiers, "TTA_THRESHOLD", float(threshold))
-    other, = together.others()
+    other = together.other(2)
     view_logits = other.view_logits
     monkeypatch.setattr(other, "view_logits", lambda views: (
         asked.append(len(views)), view_logits(views))[1])
@@ -77,11 +99,12 @@ def test_networks_that_were_replaced_meanwhile_are_not_mixed(folders, tmp_path):
     folder = str(tmp_path)
     releases.put_together(folders[0][:2], folder)
     early, late = Classifier(folder), Classifier(folder)
-    assert len(early.others()) == 1
+    early.other(2)
     releases.put_together(folders[0][1:], folder)
     with pytest.raises(checkpoint.CheckpointError, match="replaced while they were in use"):
-        late.others()
-    assert len(early.others()) == len(Classifier(folder).others()) == 1
+        late.other(2)
+    assert early.other(2) is early.other(2)
+    Classifier(folder).other(2)
 
 
 def test_the_command_writes_what_evaluate_reads_and_a_release_needs_a_history(
