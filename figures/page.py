@@ -26,7 +26,7 @@ STAGES = {"convolution": "convolution", "pooling": "max-pooling", "normalisation
           "shortcut": "raccourci", "activation": "activation"}
 VIEWS = {  # what the views show, by their number
     1: ["La photo entière, écrasée en carré"],
-    2: ["La photo entière, écrasée en carré", "Le carré du milieu, en miroir"],
+    2: ["La photo entière, écrasée en carré", "Le carré du milieu"],
     6: ["Telle quelle", "Décalée d'un pixel vers le bas et la droite",
         "Décalée d'un pixel vers le haut et la gauche", "La première, en miroir",
         "La deuxième, en miroir", "La troisième, en miroir"]}
