@@ -99,9 +99,7 @@ def scale_jitter(images, rng, prob, scales, stretch=4 / 3):
     columns = resampling(np.exp(scale - ratio / 2), left, side)
     tall = np.matmul(rows, images[chosen].reshape(count, side, 3 * side).astype(np.float32))
     scaled = np.matmul(columns[:, None], tall.reshape(count, side, side, 3))
-    result = images.copy()
-    result[chosen] = np.clip(np.rint(scaled), 0, 255)
-    return result
+    return replace(images, chosen, scaled)
 
 
 def resampling(factor, place, side):
@@ -124,7 +122,11 @@ def resampling(factor, place, side):
     return weights / weights.sum(axis=2, keepdims=True)
 
 
-GREY = np.array([0.299, 0.587, 0.114], np.float32)  # weights of red, green and blue
+# Brightness Y and the two coordinates of a colour, I and Q, from red, green and blue.
+YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+GREY = YIQ[0].astype(np.float32)
+TURN = np.array([[0, 0, 0], [0, 0, -1], [0, 1, 0]])  # by 90 degrees in the plane of I and Q
+TURN_RGB = np.linalg.inv(YIQ).dot(TURN).dot(YIQ).T.astype(np.float32)
 
 
 def colour_jitter(images, rng, prob, strength):
@@ -143,9 +145,7 @@ def colour_jitter(images, rng, prob, strength):
     mean = grey.mean(axis=(1, 2), keepdims=True)
     pixels = grey + saturation * (pixels - grey)
     pixels = brightness * (mean + contrast * (pixels - mean))
-    result = images.copy()
-    result[chosen] = np.clip(np.rint(pixels), 0, 255)
-    return result
+    return replace(images, chosen, pixels)
 
 
 def hue_jitter(images, rng, prob):
@@ -159,17 +159,12 @@ def hue_jitter(images, rng, prob):
     pixels = images[chosen].astype(np.float32)
     grey = pixels.dot(GREY)[..., None]
     colour = pixels - grey
-    pixels = grey + np.cos(angles[chosen]) * colour + np.sin(angles[chosen]) * colour.dot(QUARTER)
+    pixels = grey + np.cos(angles[chosen]) * colour + np.sin(angles[chosen]) * colour.dot(TURN_RGB)
+    return replace(images, chosen, pixels)
+
+
+def replace(images, chosen, pixels):
+    """Return a copy of images uint8 [N,H,W,3] in which `chosen`, int [M], are float [M,H,W,3]."""
     result = images.copy()
     result[chosen] = np.clip(np.rint(pixels), 0, 255)
     return result
-
-
-def quarter_turn():
-    """Return the matrix float32 [3,3] that turns a colour (red, green, blue) by 90 degrees."""
-    yiq = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
-    turn = np.array([[0, 0, 0], [0, 0, -1], [0, 1, 0]])
-    return np.linalg.inv(yiq).dot(turn).dot(yiq).T.astype(np.float32)
-
-
-QUARTER = quarter_turn()

@@ -9,7 +9,7 @@ from collections import namedtuple
 import numpy as np
 from PIL import Image
 
-from ex03_cifar.classifier import TTA_THRESHOLD
+from ex03_cifar.classifier import TTA_THRESHOLD, in_doubt
 from ex03_cifar.network import DEVIATION, LOGIT_SCALE, MEAN
 from ex03_cifar.views import SIDE, squashed
 
@@ -55,11 +55,11 @@ def walk(classifier, picture, views):
          [layer[0].maps.op.inputs[1] for layer in tensors], dense.inputs[1], dense.inputs[0],
          temperature, classifier.logits], {classifier.images: views.first})
     used, asked = views.first, [classifier.average(logits, [len(logits)])]
-    if asked[0].max() < TTA_THRESHOLD:
+    if len(in_doubt(asked[0])) and len(views.further):
         used = np.concatenate(views)
-        logits = classifier.view_logits(used)
+        logits = np.concatenate([logits, classifier.view_logits(views.further)])
         asked = [classifier.average(logits, [len(logits)])]
-    while np.mean(asked, axis=0).max() < TTA_THRESHOLD and len(asked) < classifier.networks:
+    while len(in_doubt(np.mean(asked, axis=0))) and len(asked) < classifier.networks:
         asked.append(classifier.other(len(asked) + 1).average_views([used]))
     shown = [_strongest(stages, maps, kernel.shape)
              for stages, maps, kernel in zip(tensors, outputs, kernels)]

@@ -37,7 +37,7 @@ def put_together(folders, destination, expected=()):
     found = [Classifier(folder, exact=True) for folder in folders]
     for network in found:
         for number in range(2, 1 + network.networks):
-            network.other(number)
+            network.other(number)  # which fails if it is not of this kind
     networks = [files for folder in folders for files in read_networks(folder, expected)]
     first, notes = found[0], {}
     for number, files in enumerate(networks, 1):
