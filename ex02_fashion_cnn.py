@@ -7,7 +7,7 @@
     python ex02_fashion_cnn.py --predict IMAGE     your own photograph of a garment
 
 The same command resumes an interrupted training. Layers and their order are the exercise's; all
-else was chosen on held-out training pictures (--validation; docs/measurements.md).
+else was chosen on held-out training pictures (--validation; docs/experiments.md).
 """
 if __name__ == "__main__":  # before anything is imported that may be missing
     from support import environment
@@ -314,7 +314,8 @@ def load_network(folder):
         return model, session, notes
 
     return checkpoint.load(folder, restore, expected=(".json",),
-                           maker=console.command("python ex02_fashion_cnn.py", folder, RUN))
+                           maker=console.command("python ex02_fashion_cnn.py", folder, RUN),
+                           release=RELEASE)
 
 
 def probabilities(session, model, images, one_view=False, done=lambda count: None):
@@ -360,7 +361,7 @@ def evaluate(options, test_set, name):
     with session, console.progress(len(images), "image") as bar:
         predicted = probabilities(session, model, images, done=bar.update)
     say(reports.class_report(labels, predicted.argmax(axis=1), CLASS_NAMES, name))
-    draw_all(options.output_dir, notes["history"], images, labels, predicted, CLASS_NAMES)
+    draw_all(options.output_dir, notes["history"], images, labels, predicted, CLASS_NAMES, name)
 
 
 def predict(folder, paths):

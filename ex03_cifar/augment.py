@@ -149,7 +149,7 @@ def colour_jitter(images, rng, prob, strength):
 
 
 def hue_jitter(images, rng, prob):
-    """Turn the hues of an image uint8 [H,W,3] by one random angle, with probability `prob`.
+    """Rotate the hues of an image uint8 [H,W,3] by one random angle, with probability `prob`.
 
     A frog may be blue. The hue is the angle of a colour around the axis of greys, in the plane of
     YIQ's I and Q; what is grey stays as it is.

@@ -9,11 +9,10 @@ if __name__ == "__main__":  # before anything is imported that may be missing
 
 import os
 
+from ex03_cifar.options import RELEASE, RUN
 from ex03_cifar.release import put_together
 from support import console
-from support.arguments import checkpoint_folders, file_path
-
-RELEASE, RUN = checkpoint_folders("cifar10")
+from support.arguments import file_path
 
 
 def main(arguments=None):
@@ -26,9 +25,9 @@ def main(arguments=None):
     parser.add_argument("--checkpoint-dir", metavar="DIR", type=file_path, default=RUN,
                         help="Folder to write to (default: %s)."
                              % os.path.relpath(RUN, console.REPOSITORY))
-    given = parser.parse_args(arguments)
+    given = parser.parse_intermixed_args(arguments)
     if len(given.folders) < 2:
-        parser.error("one network is no ensemble: give the folders of two or more")
+        parser.error("one network is not an ensemble: give the folders of two or more")
     count = put_together(given.folders, given.checkpoint_dir)
     console.say("Saved %d networks in %s.\nTo try them: %s" % (
         count, given.checkpoint_dir,

@@ -10,13 +10,13 @@ import numpy as np
 from ex03_cifar import dataset
 from ex03_cifar.calibration import calibration_error
 from ex03_cifar.classifier import Classifier
+from ex03_cifar.options import RELEASE, RUN
 from ex03_cifar.release import draw_curves
 from ex03_cifar.views import cifar_views, first_only
 from support import console
-from support.arguments import checkpoint_folders, choose_folders, file_path, whole_number
+from support.arguments import choose_folders, file_path, whole_number
 from support.reports import accuracy, class_table, confusion_matrix
 
-RELEASE, RUN = checkpoint_folders("cifar10")
 IMAGES_A_TIME = 500  # with six views each, between two steps of the progress bar
 
 

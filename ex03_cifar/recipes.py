@@ -38,7 +38,8 @@ class Recipe:
     scale_jitter_prob: float = setting(0.0, (0, 1), "Probability of scale jitter, per image")
     scale_jitter: tuple = setting((0.6, 1.4), (0.1, 10), "Smallest and largest factor of scale")
     colour_jitter_prob: float = setting(0.0, (0, 1), "Probability of colour jitter, per image")
-    colour_jitter: float = setting(0.3, (0, 1), "Largest change of brightness and contrast")
+    colour_jitter: float = setting(0.3, (0, 1), "Largest change of brightness and "
+                                   "contrast, half that of saturation")
     hue_jitter_prob: float = setting(0.0, (0, 1), "Probability of hue jitter, per image")
     stage_sides: tuple = setting((20, 28), (2, SIDE), "Side of the images in each early stage, in "
                                  "pixels; without a number there is no early stage", nargs="*")
@@ -129,7 +130,7 @@ RECIPES = {
     "fast": Recipe(),
     # The released weights, seed 1 of it and seed 2 with hue jitter. Width and depth are
     # airbench96's; scale and colour jitter make it better on photographs, for which a long training
-    # has the time (docs/measurements.md).
+    # has the time (docs/experiments.md).
     "best": Recipe(widths=(128, 384, 512), convolutions=3, epochs=75, learning_rate=0.1, cutout=8,
                    scale_jitter_prob=0.3, colour_jitter_prob=0.5),
 }

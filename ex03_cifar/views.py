@@ -20,7 +20,7 @@ def first_only(views):
 def cifar_views(images):
     """Return the views of CIFAR-10 images that are averaged: uint8 [N,32,32,3] -> [N,6,32,32,3].
 
-    The image, the image shifted by one pixel up and left, and down and right, and these three
+    The image, the image shifted by one pixel down and right, and up and left, and these three
     flipped horizontally (Jordan 2024, arXiv 2404.00498).
     """
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), "reflect")

@@ -1,4 +1,4 @@
-"""Winograd's convolution: 3x3 kernels with a quarter to a ninth of the multiplications.
+"""Winograd's convolution: 3x3 kernels with half to a fifth of the multiplications.
 
 A row of outputs is cut into tiles of m. The outputs of a tile depend on m + 2 inputs, which are seen
 as the coefficients of a polynomial, as the three elements of the kernel are: both are evaluated at
@@ -10,7 +10,7 @@ For convolutional networks there is one matrix product, [N,C] by [C,F], for each
 each tile, and all steps before and after are products with small constant matrices. All is linear,
 so TensorFlow derives the gradients, which are matrix products again.
 
-Compared with the direct convolution in float32, the largest error is 1e-5 (m = 4) to 7e-5 (m = 7) of
+Compared with the direct convolution in float32, the largest error is 4e-6 (m = 4) to 7e-5 (m = 7) of
 the largest output.
 """
 import numpy as np

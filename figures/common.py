@@ -238,8 +238,8 @@ def draw_curves(history, path, accuracies, stages=(), marked=None):
     save_figure(figure, path)
 
 
-def draw_confusion(counts, names, path):
-    """Draw the confusion matrix int [C,C], a row a true class, into the PNG `path`."""
+def draw_confusion(counts, names, path, data="test"):
+    """Draw the confusion matrix int [C,C] of the `data`, a row a true class, into a PNG."""
     shares = 100 * counts / counts.sum(axis=1, keepdims=True).clip(1)
     mistakes = np.where(np.eye(len(names), dtype=bool), 0, shares)
     figure = new_figure(6.6, constrained_layout=True)
@@ -262,6 +262,6 @@ def draw_confusion(counts, names, path):
     axes.tick_params(length=0)
     axes.set_xlabel("prediction", fontsize=MEDIUM)
     axes.set_ylabel("true class", fontsize=MEDIUM)
-    axes.set_title("Test images of each class, in %% (%.2f %% right)"
-                   % (100 * counts.trace() / max(1, counts.sum())), fontsize=LARGE)
+    axes.set_title("%s images of each class, in %% (%.2f %% right)" % (
+        data.capitalize(), 100 * counts.trace() / max(1, counts.sum())), fontsize=LARGE)
     save_figure(figure, path)

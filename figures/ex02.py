@@ -19,34 +19,35 @@ FRENCH = {
     "each map: negative": "chaque carte : négatif", "positive": "positif"}
 
 
-def draw_all(folder, history, images, labels, probabilities, names):
+def draw_all(folder, history, images, labels, probabilities, names, data):
     """Draw the training, the confusion matrix and some predictions into the folder.
 
     Args:
-        history: as `draw_curves` takes it, the test accuracy under "held_out".
-        images, labels, probabilities, names: as for `draw_predictions`.
+        history: as `draw_curves` takes it, the accuracy on `images` under "held_out".
+        images, labels, probabilities, names, data: as for `draw_predictions`.
     """
     draw_curves(history, os.path.join(folder, "ex02_training.png"), [
-        ("accuracy", "training (augmented)"), ("held_out", "test, one view")])
+        ("accuracy", "training (augmented)"), ("held_out", data + ", one view")])
     counts = confusion_matrix(labels, probabilities.argmax(axis=1))
-    draw_confusion(counts, names, os.path.join(folder, "ex02_confusion.png"))
-    draw_predictions(images, labels, probabilities, names,
+    draw_confusion(counts, names, os.path.join(folder, "ex02_confusion.png"), data)
+    draw_predictions(images, labels, probabilities, names, data,
                      os.path.join(folder, "ex02_predictions.png"))
     print("Drew %s" % printable(os.path.join(folder, "ex02_*.png")), file=sys.stderr)
 
 
-def draw_predictions(images, labels, probabilities, names, path):
-    """Draw the first test pictures, then the mistakes made with the highest probability.
+def draw_predictions(images, labels, probabilities, names, data, path):
+    """Draw the first pictures, then the mistakes made with the highest probability.
 
     Args:
         images, labels: uint8 [N,28,28] and [N], the true classes.
         probabilities: float [N,C].
         names: of the C classes.
+        data: what the pictures are, "test" or "validation".
     """
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     mistakes = np.flatnonzero(predicted != labels)
     mistakes = mistakes[np.argsort(-confidence[mistakes], kind="stable")][:2 * COLUMNS]
-    blocks = [("The first test pictures and their predictions",
+    blocks = [("The first %s pictures and their predictions" % data,
                np.arange(min(3 * COLUMNS, len(images))), 0.87),
               ("The most confident mistakes" if len(mistakes) else "No mistakes", mistakes, 0.96)]
     heights = [0.22 + -(-len(chosen) // COLUMNS) * row for _, chosen, row in blocks]

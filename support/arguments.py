@@ -82,7 +82,8 @@ def add_training_options(parser, run, data):
            help="Folder of the weights and of the training state (default: %s)."
                 % os.path.relpath(run, REPOSITORY))
     option("--output-dir", metavar="DIR", type=file_path,
-           help="Folder of the pictures (default: that of the weights).")
+           help="Folder of the pictures (default: that of the weights; of the released ones %s)."
+                % os.path.relpath(run, REPOSITORY))
     option("--logdir", metavar="DIR", type=file_path,
            help="Folder for TensorBoard (default: none).")
     option("--save-every", metavar="SECONDS", type=number(0), default=120,

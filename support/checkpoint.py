@@ -16,6 +16,7 @@ import tempfile
 import time
 
 from support.console import REPOSITORY, UserError, open_regular, reason
+from support.environment import quoted
 from support.tf1 import tf
 
 MANIFEST = "SHA256SUMS"
@@ -67,7 +68,7 @@ def save(folder, session, saver, notes=None):
             _tidy(folder)
 
 
-def load(folder, use, expected=(), maker=None, verified=None):
+def load(folder, use, expected=(), maker=None, release=None, verified=None):
     """Verify the checkpoint in `folder` and return `use(prefix)`.
 
     Args:
@@ -75,6 +76,7 @@ def load(folder, use, expected=(), maker=None, verified=None):
         expected: the file name endings of the notes that the manifest must list.
         maker: the command that trains into `folder`, advised where the checkpoint is missing or
             damaged.
+        release: the folder of the released weights, for which git is advised instead.
         verified: the prefix that an earlier call gave to its `use`: its files, whose names change
             with their contents, are not verified again.
     Raises:
@@ -91,7 +93,7 @@ def load(folder, use, expected=(), maker=None, verified=None):
                 continue
             if not isinstance(error, CheckpointError):
                 error = _refused(folder, error)
-            advice = _advice(folder, maker)
+            advice = _advice(folder, maker, release)
             if advice and error.problem in ("missing", "damaged"):
                 error.args = ("%s %s" % (error, advice),)
             raise error
@@ -131,10 +133,11 @@ def _refused(folder, error):
         path or folder, "foreign" if foreign else "unreadable")
 
 
-def _advice(folder, maker):
-    releases = os.path.join(os.path.realpath(REPOSITORY), "checkpoints")
-    if os.path.dirname(os.path.realpath(folder)) == releases:
-        return "To restore the released weights: git checkout checkpoints"
+def _advice(folder, maker, release):
+    if release and os.path.realpath(folder) == os.path.realpath(release):
+        here = os.path.realpath(os.getcwd()) == os.path.realpath(REPOSITORY)
+        return "To restore the released weights: git %scheckout checkpoints" % (
+            "" if here else "-C %s " % quoted(REPOSITORY))
     return maker and "To train new weights: %s" % maker
 
 

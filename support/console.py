@@ -189,7 +189,7 @@ def open_regular(path):
 
 
 def command(program, folder, default):
-    """Return the command line that trains into the checkpoint `folder`, to be advised."""
+    """Return the command line of `program` for the checkpoint `folder`, to be advised."""
     if os.path.realpath(folder) == os.path.realpath(default):
         return program
     return "%s --checkpoint-dir %s" % (program, quoted(folder))

@@ -17,7 +17,7 @@ def read_all(paths):
         try:
             images.append((path, centred(read_picture(path, short_side=READ_SIDE))))
         except ValueError as error:
-            complain("%s %s." % (path, error))
+            complain("%s %s." % ("standard input" if path == "-" else path, error))
         except UserError as error:
             complain(error)
     return images

@@ -1,4 +1,4 @@
-"""The one place where TensorFlow is imported: `from support.tf1 import tf`.
+"""The one place where TensorFlow's public API is imported: `from support.tf1 import tf`.
 
 `tf` is TensorFlow's version 1 API, of 2.21 as of the genuine 1.15. It is imported when one of its
 names is first used: that takes seconds, and a program checks its command line before.

@@ -13,6 +13,7 @@ from helpers import ROOT, generated_images, release, run, run_command
 from ex03_cifar.classifier import Classifier
 from ex03_cifar.views import first_only
 from support import checkpoint
+from support.environment import quoted
 from support.tf1 import tf
 
 POSITIONS = 40  # of a flipped byte and of a cut, in each file
@@ -250,17 +251,21 @@ def test_only_other_tensors_make_a_checkpoint_foreign(released, error, problem):
     assert refused.value.problem == problem and "training" not in str(refused.value)
 
 
-def test_what_restores_a_damaged_checkpoint(tmp_path):
+def test_what_restores_a_damaged_checkpoint(tmp_path, monkeypatch):
     """The released weights are in git; others are trained again, but never over other networks'."""
     def refused(folder, expected=()):
         with pytest.raises(checkpoint.CheckpointError) as error:
-            checkpoint.load(folder, None, expected, maker="python -m a.training")
+            checkpoint.load(folder, None, expected, maker="python -m a.training", release=folder_in_git)
         return error.value.problem, str(error.value)
 
-    releases = os.path.join(ROOT, "checkpoints")
-    assert refused(os.path.join(releases, "none"))[1].endswith("git checkout checkpoints")
-    assert refused(str(tmp_path))[1].endswith("python -m a.training")
-    problem, text = refused(os.path.join(releases, "fashion"), expected=(".meta",))
+    folder_in_git = os.path.join(ROOT, "checkpoints", "none")
+    monkeypatch.chdir(ROOT)
+    assert refused(folder_in_git)[1].endswith("weights: git checkout checkpoints")
+    monkeypatch.chdir(tmp_path)
+    assert refused(folder_in_git)[1].endswith("weights: git -C %s checkout checkpoints" % quoted(ROOT))
+    assert refused(folder_in_git + "2")[1].endswith("python -m a.training")
+    folder_in_git = os.path.join(ROOT, "checkpoints", "fashion")
+    problem, text = refused(folder_in_git, expected=(".meta",))
     assert problem == "foreign" and "training" not in text and "git" not in text
 
 

@@ -93,6 +93,11 @@ def test_json_holds_the_same_prediction(weights, picture, tmp_path):
     assert good["path"].endswith("a\\xff\n\"b.jpg") and "n'existe pas" in bad["error"]
 
 
+def test_options_may_stand_between_the_pictures(weights, picture):
+    assert lines_of([picture], "--top", "1", *weights, picture) == lines_of(
+        weights, "--top", "1", picture, picture)
+
+
 def test_top_adds_percentages(weights, picture):
     lines = lines_of(weights, "--top", "3", picture)
     assert len(lines) == 4 and lines[0].split()[1] == lines[1].split()[0]

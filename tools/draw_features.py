@@ -19,7 +19,7 @@ from PIL import Image
 from ex03_cifar import dataset
 from ex03_cifar.classifier import RELEASE, Classifier
 from ex03_cifar.explain import DRAWN_SIDE, grad_cam, layers, position
-from ex03_cifar.views import first_only
+from ex03_cifar.views import cifar_views, first_only
 from support import console
 from support.arguments import add_output_dir, file_path
 from support.tf1 import tf
@@ -95,7 +95,7 @@ def main():
     for language, name in (("en", "ex03_features.png"), ("fr", "fr_niveaux.png")):
         draw_features(drawn, os.path.join(given.output_dir, name), language)
     image = dataset.load_test()[0][DOUBTFUL]
-    probabilities = classifier.predict([first_only(image[np.newaxis])])[0]
+    probabilities = classifier.predict([first_only(cifar_views(image[np.newaxis])[0])])[0]
     picture = Image.fromarray(image).resize((DRAWN_SIDE, DRAWN_SIDE), Image.BICUBIC)
     shown = np.argsort(-probabilities)[:2]
     maps = list(zip(shown, grad_cam(classifier, picture, shown)))

@@ -15,6 +15,7 @@ if __name__ == "__main__":  # before anything is imported that may be missing
 
 import numpy as np
 
+from ex03_cifar import SHORT_SIDE
 from ex03_cifar.calibration import calibration_error
 from ex03_cifar.classifier import RELEASE, Classifier
 from ex03_cifar.views import first_only, picture_views, squashed
@@ -89,7 +90,7 @@ def main(arguments=None):
         raise console.UserError("there is no photograph in %s."
                                 % os.path.join(given.folder, NAMES[0]))
     classifier = Classifier(given.checkpoint_dir, large_batch=True)
-    pictures = [read_picture(path) for path in paths]
+    pictures = [read_picture(path, SHORT_SIDE) for path in paths]
     by_views = classifier.predict([picture_views(picture) for picture in pictures])
     by_squashing = classifier.predict([first_only(squashed(picture)[None]) for picture in pictures])
     print(report(by_views, by_squashing, labels))
