@@ -18,7 +18,7 @@ IMAGES_A_RUN, VIEWS_A_RUN = 200, 32  # of CIFAR-10's size, and of photographs: b
 LARGE_BATCH = 64  # pictures from which the graph for large batches saves more than its loading takes
 GRAPH, LARGE_BATCH_GRAPH = ".meta", ".large.meta"  # a release's files
 TENSORS = "images", "mean_logits", "probabilities"  # and the logits in one precision or both
-TTA_THRESHOLD = 0.95  # below this probability further views and then further networks are averaged
+TTA_THRESHOLD = 0.97  # below this probability further views and then further networks are averaged
 
 
 class Classifier:

@@ -128,7 +128,7 @@ def schedule(recipe):
 RECIPES = {
     # 94.0 % in the least time.
     "fast": Recipe(),
-    # The released weights, seed 1 of it and seed 2 with hue jitter. Width and depth are
+    # The released weights: seed 1 of it, seeds 2 and 3 with hue jitter. Width and depth are
     # airbench96's; scale and colour jitter make it better on photographs, for which a long training
     # has the time (docs/experiments.md).
     "best": Recipe(widths=(128, 384, 512), convolutions=3, epochs=75, learning_rate=0.1, cutout=8,

@@ -165,7 +165,7 @@ def test_the_percentages_are_those_of_json_and_of_the_logits(page, doubtful):
             percentage = ("%.1f\xa0%%" % (100 * probability)).replace(".", ",")
             assert "%s %s</label>" % (name, percentage) in shown.text
             own, *others = re.findall(r"([\d,]+)\xa0%", panel.split("somme des")[1])
-            assert len(others) == (0 if views == 1 else 2)
+            assert len(others) == (0 if views == 1 else 3)  # two networks and the mean
             assert percentage[:-2] == (others or [own])[-1]
             if others:
                 mean = np.mean([number(text) for text in [own] + others[:-1]])

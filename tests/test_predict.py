@@ -94,7 +94,7 @@ def test_json_holds_the_same_prediction(weights, picture, tmp_path):
 
 
 def test_options_may_stand_between_the_pictures(weights, picture):
-    assert lines_of([picture], "--top", "1", *weights, picture) == lines_of(
+    assert lines_of((picture,), "--top", "1", *weights, picture) == lines_of(
         weights, "--top", "1", picture, picture)
 
 
