@@ -41,7 +41,8 @@ class Classifier:
         self._large_batch = large_batch and self.precision == "float32" and not exact
         self._folder, self._number, self._others = folder, number, {}
         checkpoint.load(folder, self._restore, expected=(GRAPH,), verified=verified,
-                        maker=command("python -m ex03_cifar.train", folder, RELEASE), release=RELEASE)
+                        maker=command("python -m ex03_cifar.train", folder, RELEASE),
+                        release=RELEASE)
 
     def _restore(self, prefix):
         self._verified = prefix

@@ -255,7 +255,8 @@ def test_what_restores_a_damaged_checkpoint(tmp_path, monkeypatch):
     """The released weights are in git; others are trained again, but never over other networks'."""
     def refused(folder, expected=()):
         with pytest.raises(checkpoint.CheckpointError) as error:
-            checkpoint.load(folder, None, expected, maker="python -m a.training", release=folder_in_git)
+            checkpoint.load(folder, None, expected, maker="python -m a.training",
+                            release=folder_in_git)
         return error.value.problem, str(error.value)
 
     folder_in_git = os.path.join(ROOT, "checkpoints", "none")

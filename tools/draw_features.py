@@ -19,7 +19,7 @@ from PIL import Image
 from ex03_cifar import dataset
 from ex03_cifar.classifier import RELEASE, Classifier
 from ex03_cifar.explain import DRAWN_SIDE, grad_cam, layers, position
-from ex03_cifar.views import cifar_views, first_only
+from ex03_cifar.views import picture_views
 from support import console
 from support.arguments import add_output_dir, file_path
 from support.tf1 import tf
@@ -94,9 +94,9 @@ def main():
              for maxima, (block, number, tensor, field) in zip(largest, chosen)]
     for language, name in (("en", "ex03_features.png"), ("fr", "fr_niveaux.png")):
         draw_features(drawn, os.path.join(given.output_dir, name), language)
-    image = dataset.load_test()[0][DOUBTFUL]
-    probabilities = classifier.predict([first_only(cifar_views(image[np.newaxis])[0])])[0]
-    picture = Image.fromarray(image).resize((DRAWN_SIDE, DRAWN_SIDE), Image.BICUBIC)
+    image = Image.fromarray(dataset.load_test()[0][DOUBTFUL])
+    probabilities = classifier.predict([picture_views(image)])[0]
+    picture = image.resize((DRAWN_SIDE, DRAWN_SIDE), Image.BICUBIC)
     shown = np.argsort(-probabilities)[:2]
     maps = list(zip(shown, grad_cam(classifier, picture, shown)))
     draw_explanation(picture, maps, probabilities, dataset.CLASSES,
