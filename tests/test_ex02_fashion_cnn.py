@@ -119,6 +119,14 @@ def test_pixels_go_in_as_uint8_and_nothing_else(loaded):
             ex02.probabilities(session, model, wrong)
 
 
+def test_kernels_are_stored_in_half_precision(trained):
+    reader = checkpoint.load(str(trained[0] / "checkpoint"), ex02.tf.train.load_checkpoint)
+    stored = {name: dtype.name for name, dtype in reader.get_variable_to_dtype_map().items()}
+    assert {name for name, dtype in stored.items() if dtype == "float16"} == {
+        "network/%s/kernel" % layer for layer in ("conv1", "conv2", "conv3", "dense", "output")}
+    assert set(stored.values()) == {"float16", "float32"}
+
+
 def test_an_image_and_its_flipped_view_have_one_prediction(loaded):
     model, session = loaded
     images = noise(8, seed=5)
@@ -256,6 +264,40 @@ def test_the_learning_rate_falls_linearly():
     assert found == [1, 0.75, 0.5, 0.25]
 
 
+@pytest.mark.parametrize("weight", [0, 0.4, 1])
+def test_teachers_probabilities_are_this_part_of_what_is_learnt(trained, weight):
+    folder = str(trained[0] / "checkpoint")
+    recipe = replace(ex02.RECIPES["default"], filters=(4, 8, 8), precision="float32",
+                     label_smoothing=0.2, distillation=weight)
+    teacher = ex02.frozen_network(folder, "float32")
+    model = ex02.training_graph(recipe, 20, [teacher, teacher])
+    names = [variable.name for variable in model.graph.get_collection("variables")]
+    assert not [name for name in names if "teacher" in name], "teachers would be trained, or saved"
+    images, labels = noise(8, seed=2), np.arange(8)
+    with ex02.tf.Session(graph=model.graph) as session:
+        session.run(model.initialise)
+        loss, student = session.run([model.loss, model.probabilities],
+                                    {model.images: images, model.labels: labels})
+    loaded, session, _ = ex02.load_network(folder)
+    with session:
+        taught = ex02.probabilities(session, loaded, images, one_view=True)
+    target = (1 - weight) * (0.8 * np.eye(10)[labels] + 0.02) + weight * taught
+    assert loss == pytest.approx(-(target * np.log(student)).sum(axis=1).mean(), rel=1e-4)
+
+
+def test_a_run_resumes_with_its_own_teachers_alone(small_fashion, trained, tmp_path):
+    arguments = training(small_fashion, tmp_path, "--filters", 4, 8, 8, "--teachers",
+                         trained[0] / "checkpoint")
+    code, text = stop_after_epoch(1, signal.SIGINT, arguments, tmp_path)
+    assert code == 130, text
+    code, text = ex02_run(arguments[:-2], tmp_path)
+    assert code == 2 and "teachers" in text and "--fresh" in text, text
+    code, text = ex02_run(arguments, tmp_path)
+    assert code == 0 and "Resuming after step" in text, text
+    code, text = ex02_run(["--evaluate"] + arguments[-2:], tmp_path)
+    assert code == 2 and "--teachers is for training" in text
+
+
 def test_weights_that_are_not_finite_after_a_finite_loss_stop_the_run():
     recipe = replace(ex02.RECIPES["default"], filters=(4, 8, 8), weight_decay=1.0,
                      sgd_learning_rate=1e30)
@@ -304,7 +346,7 @@ def test_the_released_weights_reach_the_accuracy_in_the_readme():
         predicted = ex02.probabilities(session, model, images).argmax(axis=1)
     # Another machine rounds a borderline picture otherwise; a thousand are a sample of the whole.
     assert abs(100 * np.mean(predicted == labels) - promised) <= (0.02 if FULL else 2)
-    assert len(notes["history"]) == 60
+    assert len(notes["history"]) == ex02.RECIPES["best"].epochs
 
 
 def test_photographs_of_garments_are_recognised(tmp_path):
