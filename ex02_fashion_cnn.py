@@ -328,7 +328,10 @@ def load_network(folder, precision="float32"):
         model = inference_graph(Recipe(**{name: notes["settings"].get(name) for name in (
             "filters", "kernel_sizes", "dense_units")}), precision)
         session = tf.Session(graph=model.graph)
-        model.saver.restore(session, prefix)
+        stored = tf.train.load_checkpoint(prefix).get_variable_to_dtype_map().values()
+        with model.graph.as_default():  # weights from before d3924c0 are float32 throughout
+            saver = model.saver if tf.float16 in stored else tf.train.Saver()
+        saver.restore(session, prefix)
         return model, session, notes
 
     return checkpoint.load(folder, restore, expected=(".json",),

@@ -127,6 +127,17 @@ def test_kernels_are_stored_in_half_precision(trained):
     assert set(stored.values()) == {"float16", "float32"}
 
 
+def test_weights_of_earlier_versions_are_float32_and_still_read(loaded, trained, tmp_path):
+    model, session = loaded
+    with model.graph.as_default():
+        saver = ex02.tf.train.Saver()
+    checkpoint.save(str(tmp_path), session, saver, {".json": contents(trained[0])["json"]})
+    earlier, restored, _ = ex02.load_network(str(tmp_path))
+    with restored:
+        np.testing.assert_array_equal(*[ex02.probabilities(*network, images=noise(8, seed=5))
+                                        for network in ((session, model), (restored, earlier))])
+
+
 def test_an_image_and_its_flipped_view_have_one_prediction(loaded):
     model, session = loaded
     images = noise(8, seed=5)
