@@ -175,13 +175,13 @@ def inference_graph(recipe, precision="float32"):
         logits, feature_maps = network(images, recipe, precision=precision)
         return types.SimpleNamespace(graph=graph, images=images, feature_maps=feature_maps,
                                      probabilities=tf.nn.softmax(logits, name="probabilities"),
-                                     saver=weights_saver(tf.global_variables()))
+                                     saver=checkpoint.weights_saver(tf.global_variables(),
+                                                                    is_kernel))
 
 
-def weights_saver(variables):
-    """Return the `tf.train.Saver` of the network's variables; kernels are stored as float16."""
-    return tf.train.Saver([checkpoint.half_precision(v) if "kernel" in v.name else v
-                           for v in variables])
+def is_kernel(variable):
+    """Return whether a variable is the kernel of a layer."""
+    return variable.name.endswith("kernel:0")
 
 
 # ---- Loss and optimizers ----
@@ -217,7 +217,7 @@ def training_graph(recipe, steps, teachers=()):
             accuracy=tf.reduce_mean(tf.cast(right, tf.float32)),
             learning_rate=recipe.learning_rate * remaining, probabilities=tf.nn.softmax(logits),
             initialise=tf.global_variables_initializer(),
-            saver=weights_saver(weights), state_saver=tf.train.Saver())
+            saver=checkpoint.weights_saver(weights, is_kernel), state_saver=tf.train.Saver())
 
 
 def optimise(loss, remaining, step, recipe):
@@ -228,8 +228,8 @@ def optimise(loss, remaining, step, recipe):
     """
     from support.muon import MuonOptimizer, minimise  # here: it imports TensorFlow
     trained = tf.trainable_variables()
-    *muon, output = [v for v in trained if v.name.endswith("kernel:0")]
-    sgd = [output] + [v for v in trained if not v.name.endswith("kernel:0")]
+    *muon, output = [v for v in trained if is_kernel(v)]
+    sgd = [output] + [v for v in trained if not is_kernel(v)]
     return minimise(loss + recipe.weight_decay * tf.nn.l2_loss(output), [
         (MuonOptimizer(recipe.learning_rate * remaining, recipe.momentum, recipe.precision), muon),
         (tf.train.MomentumOptimizer(recipe.sgd_learning_rate * remaining, recipe.sgd_momentum,

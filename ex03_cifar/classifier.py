@@ -181,8 +181,7 @@ def inference_graph(widths, convolutions, large_batch):
 
 def release_saver(variables):
     """Return the `tf.train.Saver` of a release's `variables`: kernels are stored as float16."""
-    return tf.train.Saver([checkpoint.half_precision(v) if is_kernel(v) else v
-                           for v in variables], max_to_keep=None)
+    return checkpoint.weights_saver(variables, is_kernel)
 
 
 def temperature_variable():

@@ -99,6 +99,16 @@ def load(folder, use, expected=(), maker=None, release=None, verified=None):
             raise error
 
 
+def weights_saver(variables, is_kernel):
+    """Return a `tf.train.Saver` of the variables that stores the kernels as float16.
+
+    Args:
+        is_kernel: a function of a variable.
+    """
+    return tf.train.Saver([half_precision(v) if is_kernel(v) else v for v in variables],
+                          max_to_keep=None)
+
+
 def half_precision(variable):
     """Return what a `tf.train.Saver` takes in place of a float32 variable to store it as float16.
 
