@@ -5,6 +5,7 @@ Only Pillow is imported, not NumPy, so that a file that is not a picture is refu
 import contextlib
 import errno
 import functools
+import glob
 import importlib
 import io
 import os
@@ -26,6 +27,9 @@ Image.MAX_IMAGE_PIXELS = None  # sizes are limited below, by what each format ta
 
 # Their decoders are part of Pillow. Of its other formats some start a program (EPS: Ghostscript).
 FORMATS = "Jpeg", "Png", "WebP", "Gif", "Bmp", "Tiff", "Avif", "Ppm"
+ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp",
+           ".dib", ".tif", ".tiff", ".avif", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif",
+           ".hif")
 HEIF_BRANDS = b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"heif"
 DECODERS = "PIL", "pillow_heif"  # packages whose errors are about the data, apart from these
 OUR_ERRORS = MemoryError, TypeError, AttributeError, NameError, ImportError
@@ -60,7 +64,7 @@ PROBLEMS = {
     "links": ("cannot be read: its symbolic links form a loop",
               "ne peut pas être lu : les liens symboliques forment une boucle"),
     "system": ("cannot be read (%s)", "ne peut pas être lu (%s)"),
-    "folder": ("is a folder, not a picture", "est un dossier, pas une image"),
+    "folder": ("is a folder, not a picture", "est un dossier sans image"),
     "special": ("is not a regular file", "n'est pas un fichier ordinaire"),
     "empty": ("is empty", "est vide"),
     "heavy": ("is too big (%d MB, at most %d)", "est trop gros (%d Mo, au plus %d)"),
@@ -98,6 +102,35 @@ class PictureError(UserError):
     def french(self):
         """Return what is wrong in French, without the file's name."""
         return PROBLEMS[self.problem][1] % self.details
+
+
+def named_files(words):
+    """Return the paths of the files that the words of a command line name.
+
+    A folder names the pictures in it and below, as their endings show, in order of names and
+    without hidden ones; where there are none, itself. A pattern (`photos/*.jpg`, `photos/**`) names
+    the pictures that match, or else whatever does, for shells that leave that to the program.
+    """
+    paths = []
+    for word in words:
+        matches = [] if os.path.lexists(word) else sorted(glob.glob(word, recursive=True))
+        for path in [path for path in matches if _is_named_picture(path)] or matches or [word]:
+            paths += _pictures_below(path) if os.path.isdir(path) else [path]
+    return paths
+
+
+def _pictures_below(folder):
+    """Return the paths of the pictures in a folder and of subfolders that cannot be read."""
+    paths = []
+    for parent, folders, names in os.walk(folder, onerror=lambda e: paths.append(e.filename)):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths += [os.path.join(parent, name) for name in names if _is_named_picture(name)]
+    return sorted(paths) or [folder]
+
+
+def _is_named_picture(path):
+    name = os.path.basename(path).lower()
+    return name.endswith(ENDINGS) and not name.startswith(".")
 
 
 def read_picture(path, short_side=None):
@@ -144,6 +177,8 @@ def _open_file(path, turn, in_memory):
         size = len(stream.getvalue())
     else:
         status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            os.listdir(path)  # of one that cannot be read the system says why
         if not stat.S_ISREG(status.st_mode):  # a FIFO would be waited for
             raise PictureError("folder" if stat.S_ISDIR(status.st_mode) else "special")
         stream, size = turn.enter_context(open(path, "rb")), status.st_size

@@ -1,5 +1,6 @@
 """./predict as people run it: real files, real TensorFlow, in a process for each command."""
 import contextlib
+import csv
 import io
 import json
 import os
@@ -91,6 +92,43 @@ def test_json_holds_the_same_prediction(weights, picture, tmp_path):
     assert abs(sum(good["probabilities"].values()) - 1) < 1e-4
     assert max(good["probabilities"], key=good["probabilities"].get) == good["name"]
     assert good["path"].endswith("a\\xff\n\"b.jpg") and "n'existe pas" in bad["error"]
+
+
+def test_a_folder_or_a_pattern_stands_for_its_pictures(weights, picture, tmp_path):
+    """Without hidden and other files, in order of names; an empty one is a sentence."""
+    folder, names = tmp_path / "photos", ["10.JPG", "9.heif", "b/1.jpg", "b/2.jpeg"]
+    for name in names + [".h.jpg", "notes.txt", ".b/3.jpg", "vide/x.json"]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(picture, str(folder / name))
+    for words, found in (([""], names), (["b"], names[2:]), (["**"], names), (["*"], names[:2]),
+                         (["*/*.jp*g", "b/1.jpg"], names[2:] + names[2:3])):
+        lines = lines_of(weights, "--json", *[str(folder / word) for word in words])
+        assert [json.loads(line)["path"] for line in lines] == [str(folder / name) for name in found]
+    (folder / "b" / "2.jpeg").unlink()
+    if not WINDOWS:
+        (folder / "b" / "boucle").symlink_to(folder, target_is_directory=True)
+    line, = lines_of(weights, str(folder / "b"))
+    assert line.startswith(str(folder / "b" / "1.jpg") + ": Prédiction: ")
+    code, out, err = run(*weights, str(folder / "vide"), picture)
+    assert code == 1 and out.count(b"\n") == 1 and err.endswith(b"vide est un dossier sans image.\n")
+
+
+@any_bytes
+def test_csv_holds_the_same_prediction_and_doubt_as_json(weights, picture, tmp_path):
+    odd = os.path.join(os.fsencode(str(tmp_path)), b"a\xff,\n\"b.jpg")
+    os.rename(picture, odd)
+    paths = [odd, str(tmp_path / "absent"), SAMPLE]
+    for which, uncertain in ((weights, True), ((), False)):  # an untrained network, the released one
+        objects = [json.loads(line) for line in run("--json", *which, *paths)[1].splitlines()]
+        code, out, err = run("--csv", *which, *paths)
+        rows = list(csv.DictReader(io.StringIO(out.decode("utf-8"), newline="")))
+        assert code == 1 and [row["path"] for row in rows] == [line["path"] for line in objects]
+        assert list(rows[1].values())[1:] == [""] * 4 and "error" in objects[1]
+        assert objects[2]["uncertain"] is uncertain
+        for row, line in ((rows[0], objects[0]), (rows[2], objects[2])):
+            assert (int(row["class"]), row["name"]) == (line["class"], line["name"])
+            assert float(row["probability"]) == line["probabilities"][line["name"]]
+            assert json.loads(row["uncertain"]) is line["uncertain"]
 
 
 def test_options_may_stand_between_the_pictures(weights, picture):
@@ -214,7 +252,7 @@ def test_help_is_french_and_says_that_every_picture_gets_one_of_ten_classes():
 
 @pytest.mark.parametrize("arguments", [
     [], ["--top", "0", "a.png"], ["--top", "²", "a.png"], ["--top"], ["--inconnu", "a.png"],
-    ["--json=oui", "a.png"], ["--explain", "b.gif", "a.png"], ["--explain", "b.png", "a", "b"],
+    ["--json=oui", "a.png"], ["--csv", "--json", "a.png"], ["--explain", "b.gif", "a.png"], ["--explain", "b.png", "a", "b"],
     ["--explain", "/nulle/part/b.png", "a.png"], ["--checkpoint-dir", "", "a.png"]])
 def test_wrong_usage_is_told_in_french(arguments):
     code, out, err = run(*arguments)
@@ -235,11 +273,13 @@ def mistakes(folder):
     """Return (path, what its sentence says) of files that are not pictures."""
     text, one_colour = folder / "notes.jpg", folder / "uni.jpg"
     text.write_text("ceci n'est pas une image")
+    (folder / "dossier").mkdir()
     (folder / "vide.png").write_bytes(b"")
     (folder / "coupe.png").write_bytes(encodings(photograph().resize((40, 30)))["rgb.png"][:500])
     (folder / "iphone.jpg").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))
     Image.new("RGB", (50, 40), "white").save(str(one_colour))
-    found = [(str(folder / "absent.jpg"), "n'existe pas"), (str(folder), "est un dossier"),
+    found = [(str(folder / "absent.jpg"), "n'existe pas"),
+             (str(folder / "dossier"), "est un dossier sans image"),
              (str(text), "n'est pas une image"), (str(folder / "vide.png"), "est vide"),
              (str(folder / "coupe.png"), "corrompu ou tronqué"),
              (str(one_colour), "d'une seule couleur"),
