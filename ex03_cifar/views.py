@@ -6,6 +6,8 @@ from PIL import Image
 
 SIDE = 32  # pixels, of CIFAR-10's images
 PHOTO_SIDE = 40  # pixels, of a photograph's views; of 36, 40, 44 and 48 the best for its cost
+MARGIN = 12  # levels of 256; rows and columns that differ by no more are a plain margin
+LEAST = 8  # pixels, what at least remains of a picture between its margins
 SQUARE_CROP = 0.9  # the side of the crop of a picture that is square, relative to its side
 
 # first: uint8 [A,S,S,3]; further, for test-time augmentation: uint8 [B,S,S,3], B may be 0
@@ -40,11 +42,38 @@ def picture_views(picture):
     """
     if picture.size == (SIDE, SIDE):
         return first_only(cifar_views(np.asarray(picture)[None])[0])
+    picture = without_margins(picture)
     whole = squashed(picture, side=PHOTO_SIDE)
     side = min(picture.size) * (SQUARE_CROP if picture.width == picture.height else 1)
     left, top = (picture.width - side) / 2, (picture.height - side) / 2
     cut = squashed(picture, (left, top, left + side, top + side), PHOTO_SIDE)
     return Views(whole[None], cut[None])
+
+
+def without_margins(picture):
+    """Return a Pillow image in RGB without the plain rows and columns at its edges.
+
+    Screenshots, scans and framed pictures have margins of one colour, which are not the
+    photograph. A row or column is plain if no channel varies in it by more than MARGIN levels.
+    """
+    pixels, (width, height) = np.asarray(picture), picture.size
+    top, bottom, left, right, before = 0, height, 0, width, None
+    while before != (top, bottom, left, right):
+        before = top, bottom, left, right
+        top, bottom = between_plain(pixels[top:bottom, left:right], top)
+        left, right = between_plain(pixels[top:bottom, left:right].swapaxes(0, 1), left)
+    return picture.crop((left, top, right, bottom))
+
+
+def between_plain(lines, first):
+    """Return (begin, end) of `lines` uint8 [N,M,3] but the plain ones at both ends, from `first` on.
+
+    Of lines that are all plain, or of which too few would remain, none is left out.
+    """
+    varied = np.flatnonzero((lines.max(axis=1) - lines.min(axis=1)).max(axis=1) > MARGIN)
+    if not len(varied) or varied[-1] - varied[0] < LEAST:
+        return first, first + len(lines)
+    return first + int(varied[0]), first + int(varied[-1]) + 1
 
 
 def squashed(picture, box=None, side=SIDE):

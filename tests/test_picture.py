@@ -10,7 +10,7 @@ import pytest
 from helpers import encodings, formats, photograph, png, run_command
 from PIL import Image
 
-from ex03_cifar.views import cifar_views, picture_views
+from ex03_cifar.views import cifar_views, picture_views, without_margins
 from support import picture as reader
 from support.picture import PictureError, read_picture
 
@@ -207,6 +207,42 @@ def test_any_size_has_views(size):
     assert views.first.shape == (1, 40, 40, 3) and views.further.shape == (1, 40, 40, 3)
     assert views.first.dtype == views.further.dtype == np.uint8
     assert np.array_equal(views.first[0, 0, 0], [10, 200, 30])
+
+
+@pytest.mark.parametrize("kind", ["gif", "png", "webp", "tiff"])
+def test_an_animation_that_begins_black_shows_its_next_frame(tmp_path, kind):
+    frames = [Image.new("RGB", (40, 30), colour) for colour in ((0, 0, 0), (9, 9, 9), (200, 0, 0))]
+    path = str(tmp_path / ("animation." + kind))
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    shown = np.asarray(read_picture(path)).astype(int)
+    assert np.abs(shown - (200, 0, 0)).max() < 12
+    frames[0].save(path, save_all=True, append_images=frames[:1])
+    assert np.asarray(read_picture(path)).max() < 12  # all are black
+
+
+@pytest.mark.parametrize("margins", [
+    ((0, 30, 0, 30, "white"),), ((20, 0, 5, 11, (3, 60, 9)),),
+    ((0, 40, 40, 0, "black"), (9, 9, 9, 9, "white"))])  # a frame around bands
+def test_plain_margins_are_not_the_photograph(margins):
+    rng = np.random.RandomState(0)
+    photograph = Image.fromarray(rng.randint(0, 256, (60, 80, 3)).astype(np.uint8))
+    framed = photograph
+    for left, top, right, bottom, colour in margins:
+        ground = Image.new("RGB", (framed.width + left + right, framed.height + top + bottom), colour)
+        noise = np.asarray(ground).astype(int) + rng.randint(-6, 7, (ground.height, ground.width, 3))
+        ground = Image.fromarray(noise.clip(0, 255).astype(np.uint8))
+        ground.paste(framed, (left, top))
+        framed = ground
+    assert np.array_equal(without_margins(framed), photograph)
+    for part, expected in zip(picture_views(framed), picture_views(photograph)):
+        assert np.array_equal(part, expected)
+
+
+@pytest.mark.parametrize("drawn", [(0, 0, 0, 0), (30, 40, 33, 45)])
+def test_of_a_picture_that_is_almost_all_margin_nothing_is_cut(drawn):
+    picture = Image.new("RGB", (90, 70), (200, 200, 190))
+    picture.paste((10, 20, 30), drawn)
+    assert without_margins(picture).size == picture.size
 
 
 def test_a_progressive_jpeg_of_very_many_scans_is_refused(tmp_path):
