@@ -1,5 +1,6 @@
 """Augmentation: functions of (images, rng), images uint8 [N,H,W,3] in and out."""
 import numpy as np
+from PIL import Image
 
 
 def training_batch(images, flipped, recipe, progress, rng):
@@ -13,12 +14,22 @@ def training_batch(images, flipped, recipe, progress, rng):
         rng: the `np.random.RandomState` of all random numbers.
     """
     images = flip(shift(images, rng, recipe.shift), flipped)
+    if recipe.closer_prob:
+        images = closer(images, rng, recipe.closer_prob)
+    if recipe.tilt_prob:
+        images = tilt(images, rng, recipe.tilt_prob)
     if recipe.scale_jitter_prob:
         images = scale_jitter(images, rng, recipe.scale_jitter_prob, recipe.scale_jitter)
     if recipe.colour_jitter_prob:
         images = colour_jitter(images, rng, recipe.colour_jitter_prob, recipe.colour_jitter)
     if recipe.hue_jitter_prob:
         images = hue_jitter(images, rng, recipe.hue_jitter_prob)
+    if recipe.grey_prob:
+        images = grey(images, rng, recipe.grey_prob)
+    if recipe.dark_prob:
+        images = dark(images, rng, recipe.dark_prob)
+    if recipe.ground_prob:
+        images = on_ground(images, rng, recipe.ground_prob)
     if recipe.cutout:
         images = cutout(images, rng, recipe.cutout)
     for stage in recipe.schedule.stages[:-1]:
@@ -125,6 +136,7 @@ def resampling(factor, place, side):
 # Brightness Y and the two coordinates of a colour, I and Q, from red, green and blue.
 YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 GREY = YIQ[0].astype(np.float32)
+SEPIA = 1.07, 0.86, 0.60  # of the grey level, in red, green and blue
 TURN = np.array([[0, 0, 0], [0, 0, -1], [0, 1, 0]])  # by 90 degrees in the plane of I and Q
 TURN_RGB = np.linalg.inv(YIQ).dot(TURN).dot(YIQ).T.astype(np.float32)
 
@@ -161,6 +173,96 @@ def hue_jitter(images, rng, prob):
     colour = pixels - grey
     pixels = grey + np.cos(angles[chosen]) * colour + np.sin(angles[chosen]) * colour.dot(TURN_RGB)
     return replace(images, chosen, pixels)
+
+
+def grey(images, rng, prob):
+    """Turn an image uint8 [H,W,3] grey, or sepia as often, with probability `prob`."""
+    chosen = np.flatnonzero(rng.uniform(0, 1, len(images)) < prob)
+    tones = np.where(rng.uniform(0, 1, (len(images), 1)) < 0.5, (1, 1, 1), SEPIA)[chosen]
+    levels = images[chosen].astype(np.float32).dot(GREY)
+    return replace(images, chosen, levels[..., None] * tones[:, None, None].astype(np.float32))
+
+
+def dark(images, rng, prob):
+    """Show an image uint8 [H,W,3] as at night, dark and noisy, with probability `prob`."""
+    chosen = np.flatnonzero(rng.uniform(0, 1, len(images)) < prob)
+    gamma, light, noise = [rng.uniform(*between, len(chosen)).astype(np.float32)[:, None, None, None]
+                           for between in ((1, 2), (0.25, 0.7), (0, 8))]
+    pixels = 255 * light * (images[chosen].astype(np.float32) / 255) ** gamma
+    return replace(images, chosen,
+                   pixels + noise * rng.standard_normal(pixels.shape).astype(np.float32))
+
+
+def tilt(images, rng, prob, most=20):
+    """Rotate an image uint8 [S,S,3] by up to `most` degrees, with probability `prob`.
+
+    Half of them are shown whole, with corners of one colour, mostly black or white; of the others
+    the largest square without corners is shown.
+    """
+    side = images.shape[1]
+
+    def rotated(image):
+        angle, whole = rng.uniform(-most, most), rng.rand() < 0.5
+        turned = image.rotate(angle, Image.BICUBIC, whole, fillcolor=plain_colour(rng))
+        if not whole:
+            radians = np.deg2rad(abs(angle))
+            edge = side / 2 * (1 - 1 / (np.cos(radians) + np.sin(radians)))
+            turned = turned.crop((edge, edge, side - edge, side - edge))
+        return turned.resize((side, side), Image.BICUBIC)
+    return with_pillow(images, rng, prob, rotated)
+
+
+def closer(images, rng, prob, least=0.5, most=0.8):
+    """Crop a square from an image uint8 [S,S,3] and enlarge it again, with probability `prob`.
+
+    A photograph may show a part, a head above all, where CIFAR-10 shows a whole animal.
+
+    Args:
+        least, most: the side of the square relative to the image's.
+    """
+    side = images.shape[1]
+
+    def cropped(image):
+        edge = side * rng.uniform(least, most)
+        left, top = (side - edge) * rng.uniform(0.2, 0.8, 2)
+        return image.resize((side, side), Image.BICUBIC, (left, top, left + edge, top + edge))
+    return with_pillow(images, rng, prob, cropped)
+
+
+def on_ground(images, rng, prob, least=0.4, most=0.8):
+    """Show an image uint8 [S,S,3] small on a ground, with probability `prob`.
+
+    The ground is of one colour or, as often, an enlarged part of another of the images.
+
+    Args:
+        least, most: the side of the small image relative to that of the ground.
+    """
+    side = images.shape[1]
+
+    def placed(image):
+        width, height = rng.randint(int(least * side), int(most * side) + 1, 2)
+        left, top = rng.randint(0, side - width + 1), rng.randint(0, side - height + 1)
+        ground = Image.new("RGB", image.size, plain_colour(rng))
+        if rng.rand() < 0.5:
+            corner = side // 4
+            ground = Image.fromarray(images[rng.randint(len(images))]).resize(
+                image.size, Image.BICUBIC, (0, 0, corner, corner))
+        ground.paste(image.resize((width, height), Image.BICUBIC), (left, top))
+        return ground
+    return with_pillow(images, rng, prob, placed)
+
+
+def plain_colour(rng):
+    """Return a colour (red, green, blue): black, white or any, alike often."""
+    return [(0, 0, 0), (255, 255, 255), tuple(rng.randint(0, 256, 3).tolist())][rng.randint(3)]
+
+
+def with_pillow(images, rng, prob, function):
+    """Return uint8 [N,S,S,3], where `function` of a Pillow image is applied with this probability."""
+    result = images.copy()
+    for number in np.flatnonzero(rng.uniform(0, 1, len(images)) < prob):
+        result[number] = function(Image.fromarray(images[number]))
+    return result
 
 
 def replace(images, chosen, pixels):

@@ -91,7 +91,8 @@ def test_scale_jitter_stretches_the_object_and_keeps_its_area():
 @pytest.mark.parametrize("change", [
     lambda images, rng, prob: augment.scale_jitter(images, rng, prob, (0.6, 1.4)),
     lambda images, rng, prob: augment.colour_jitter(images, rng, prob, 0.3),
-    lambda images, rng, prob: augment.hue_jitter(images, rng, prob)])
+    augment.hue_jitter, augment.grey, augment.dark, augment.tilt, augment.closer,
+    augment.on_ground])
 def test_an_image_is_changed_with_this_probability(change):
     images = np.random.RandomState(1).randint(0, 256, (400, 32, 32, 3)).astype(np.uint8)
     for prob in (0, 0.3, 1):
@@ -117,3 +118,49 @@ def test_hue_jitter_turns_the_hue_by_any_angle_and_keeps_the_rest():
     assert (np.histogram(hues, range(0, 361, 60))[0] > 20).all()
     greys = np.full((400, 4, 4, 3), 100, np.uint8)
     np.testing.assert_array_equal(augment.hue_jitter(greys, np.random.RandomState(0), 1), greys)
+
+
+def test_grey_is_grey_or_sepia_as_often():
+    shown = augment.grey(IMAGES, np.random.RandomState(0), 1).astype(int)
+    level = np.rint(IMAGES.dot(augment.GREY))
+    grey = (shown == level[..., None]).all(axis=(1, 2, 3))
+    assert 0.4 < grey.mean() < 0.6
+    np.testing.assert_allclose(shown[~grey][..., 2], 0.6 * level[~grey], atol=1)  # blue
+
+
+def test_dark_images_are_darker_and_keep_their_order_of_brightness():
+    ramp = np.broadcast_to(np.arange(0, 256, 8, dtype=np.uint8)[:, None, None], (100, 32, 32, 3))
+    shown = augment.dark(np.ascontiguousarray(ramp), np.random.RandomState(0), 1).mean(axis=(2, 3))
+    assert shown.mean() < 0.6 * ramp.mean()
+    assert (np.diff(shown[:, ::8], axis=1) > 0).mean() > 0.95
+
+
+def test_a_tilt_turns_by_up_to_20_degrees_with_or_without_corners():
+    images = np.zeros((300, 32, 32, 3), np.uint8)
+    images[:, 15:17] = 200  # a line from left to right
+    shown = augment.tilt(images, np.random.RandomState(0), 1).astype(float).max(axis=3)
+    cornered = shown[:, 0, 0] > 0  # by a colour; black corners look like the rest here
+    assert 0.15 < cornered.mean() < 0.5
+    left, right = [shown[~cornered][:, :, columns].mean(axis=2).argmax(axis=1)
+                   for columns in ((8, 9), (22, 23))]
+    angles = np.rad2deg(np.arctan2(right - left, 14))
+    assert -24 < angles.min() < -12 and 12 < angles.max() < 24
+
+
+def test_a_close_up_shows_half_to_four_fifths_of_the_side():
+    images = np.zeros((200, 32, 32, 3), np.uint8)
+    images[:, 12:20, 12:20] = 255
+    shown = augment.closer(images, np.random.RandomState(0), 1).astype(float)
+    sides = (shown.mean(axis=3).sum(axis=(1, 2)) / 255) ** 0.5
+    assert 8 / 0.85 < sides.min() < 10.5 and 14 < sides.max() < 8 / 0.48
+
+
+def test_on_a_ground_the_whole_image_is_small():
+    images = np.full((200, 32, 32, 3), 77, np.uint8)
+    images[:, ::2] = 78
+    shown = augment.on_ground(images, np.random.RandomState(0), 1)
+    inside = ((shown >= 77) & (shown <= 78)).all(axis=3)
+    plain = inside.mean(axis=(1, 2)) < 0.9  # the others lie on one another
+    assert 0.35 < plain.mean() < 0.65
+    assert 0.4 ** 2 * 0.8 < inside[plain].mean(axis=(1, 2)).min()
+    assert inside[plain].mean(axis=(1, 2)).max() < 0.8 ** 2 + 0.05
