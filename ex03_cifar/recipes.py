@@ -41,6 +41,15 @@ class Recipe:
     colour_jitter: float = setting(0.3, (0, 1), "Largest change of brightness and "
                                    "contrast, half that of saturation")
     hue_jitter_prob: float = setting(0.0, (0, 1), "Probability of hue jitter, per image")
+    grey_prob: float = setting(0.0, (0, 1), "Probability of grey or sepia, per image")
+    dark_prob: float = setting(0.0, (0, 1), "Probability of darkness with noise, per image")
+    tilt_prob: float = setting(0.0, (0, 1), "Probability of a tilt by up to 20 degrees, per image")
+    closer_prob: float = setting(0.0, (0, 1), "Probability of a close-up (a part, enlarged), per "
+                                 "image")
+    ground_prob: float = setting(0.0, (0, 1), "Probability of being small on a ground of one colour "
+                                 "or on another image, per image")
+    distillation: float = setting(0.7, (0, 1), "Weight of the teachers' probabilities, where there "
+                                  "are --teachers, against that of the labels")
     stage_sides: tuple = setting((20, 28), (2, SIDE), "Side of the images in each early stage, in "
                                  "pixels; without a number there is no early stage", nargs="*")
     stage_crops: tuple = setting((32, 28), (2, SIDE), "Side of the largest random crop, which is "
