@@ -29,7 +29,7 @@ from support.arguments import setting
 from support.console import Interrupted, UserError, say
 from support.run_state import RunState, Saved, StopRequest
 from support.summaries import open_summaries, write_scalars
-from support.tf1 import all_finite, fastest, kept_in_float32, tf  # imported when first used
+from support.tf1 import all_finite, fastest, kept_in_float32, quiet_stderr, tf
 
 
 # ---- Hyper-parameters ----
@@ -168,20 +168,21 @@ def network(images, recipe, training=False, precision="float32"):
     return logits, [conv1, conv2, conv3]
 
 
-def inference_graph(recipe, precision="float32"):
-    """Return a namespace: the network for inference, in a graph of its own, and its saver."""
-    with tf.Graph().as_default() as graph:
+def is_kernel(name):
+    """Return whether a variable of this name is the kernel of a layer."""
+    return name.endswith("kernel")
+
+
+def inference_graph(recipe, precision="float32", is_half=is_kernel):
+    """Return a namespace: the network for inference, in a graph of its own.
+
+    Variables for whose name `is_half` returns True are float16.
+    """
+    with tf.Graph().as_default() as graph, checkpoint.for_inference(is_half):
         images = tf.placeholder(tf.uint8, [None, 28, 28], name="images")
         logits, feature_maps = network(images, recipe, precision=precision)
         return types.SimpleNamespace(graph=graph, images=images, feature_maps=feature_maps,
-                                     probabilities=tf.nn.softmax(logits, name="probabilities"),
-                                     saver=checkpoint.weights_saver(tf.global_variables(),
-                                                                    is_kernel))
-
-
-def is_kernel(variable):
-    """Return whether a variable is the kernel of a layer."""
-    return variable.name.endswith("kernel:0")
+                                     probabilities=tf.nn.softmax(logits, name="probabilities"))
 
 
 # ---- Loss and optimizers ----
@@ -217,7 +218,7 @@ def training_graph(recipe, steps, teachers=()):
             accuracy=tf.reduce_mean(tf.cast(right, tf.float32)),
             learning_rate=recipe.learning_rate * remaining, probabilities=tf.nn.softmax(logits),
             initialise=tf.global_variables_initializer(),
-            saver=checkpoint.weights_saver(weights, is_kernel), state_saver=tf.train.Saver())
+            weights=weights, state_saver=tf.train.Saver())
 
 
 def optimise(loss, remaining, step, recipe):
@@ -228,8 +229,8 @@ def optimise(loss, remaining, step, recipe):
     """
     from support.muon import MuonOptimizer, minimise  # here: it imports TensorFlow
     trained = tf.trainable_variables()
-    *muon, output = [v for v in trained if is_kernel(v)]
-    sgd = [output] + [v for v in trained if not is_kernel(v)]
+    *muon, output = [v for v in trained if is_kernel(v.op.name)]
+    sgd = [output] + [v for v in trained if not is_kernel(v.op.name)]
     return minimise(loss + recipe.weight_decay * tf.nn.l2_loss(output), [
         (MuonOptimizer(recipe.learning_rate * remaining, recipe.momentum, recipe.precision), muon),
         (tf.train.MomentumOptimizer(recipe.sgd_learning_rate * remaining, recipe.sgd_momentum,
@@ -283,8 +284,8 @@ def train(recipe, options, training_set, held_out, name):
                 if stop.requested:
                     raise Interrupted("Interrupted after step %d, saved in %s: the same command, "
                                       "without --fresh, resumes." % (step + 1, state.folder))
-        checkpoint.save(options.checkpoint_dir, session, model.saver, {".json": json.dumps(
-            {"settings": settings, "history": notes["history"]}, indent=1).encode()})
+        save_weights(options.checkpoint_dir, recipe, session, model.weights,
+                     {"settings": settings, "history": notes["history"]})
         state.clear()
 
 
@@ -328,18 +329,30 @@ def load_network(folder, precision="float32"):
     """Return (model, session, notes) of a checkpoint; the notes have "settings" and "history"."""
     def restore(prefix):
         notes = reports.read_notes(prefix + ".json", ("loss", "accuracy", "held_out"))
-        model = inference_graph(Recipe(**{name: notes["settings"].get(name) for name in (
-            "filters", "kernel_sizes", "dense_units")}), precision)
+        # Weights from before d3924c0 are float32 throughout.
+        stored = tf.train.load_checkpoint(prefix).get_variable_to_dtype_map()
+        model = inference_graph(shape(notes), precision, lambda name: stored.get(name) == tf.float16)
         session = tf.Session(graph=model.graph)
-        stored = tf.train.load_checkpoint(prefix).get_variable_to_dtype_map().values()
-        with model.graph.as_default():  # weights from before d3924c0 are float32 throughout
-            saver = model.saver if tf.float16 in stored else tf.train.Saver()
-        saver.restore(session, prefix)
+        with model.graph.as_default():
+            tf.train.Saver().restore(session, prefix)
         return model, session, notes
 
     return checkpoint.load(folder, restore, expected=(".json",),
                            maker=console.command("python ex02_fashion_cnn.py", folder, RUN),
                            release=RELEASE)
+
+
+def shape(notes):
+    """Return a `Recipe` of the shape of the network that a checkpoint's notes are about."""
+    return Recipe(**{name: notes["settings"].get(name)
+                     for name in ("filters", "kernel_sizes", "dense_units")})
+
+
+def save_weights(folder, recipe, session, variables, notes):
+    """Save the network's `variables`, as trained in `session`, with its graph and the notes."""
+    checkpoint.save_weights(folder, checkpoint.meta_graph(inference_graph(recipe).graph),
+                            checkpoint.values_of(session, variables),
+                            {".json": json.dumps(notes, indent=1).encode()})
 
 
 def frozen_network(folder, precision):
@@ -348,7 +361,7 @@ def frozen_network(folder, precision):
     Its placeholder is "images:0", its result "probabilities:0", computed in `precision`.
     """
     model, session, _ = load_network(folder, precision)
-    with session:
+    with session, quiet_stderr():  # as `checkpoint.save_weights` has it
         return tf.graph_util.convert_variables_to_constants(
             session, model.graph.as_graph_def(), ["probabilities"])
 
@@ -413,7 +426,7 @@ def predict(folder, paths):
 def release(folder):
     """Verify the weights in `folder` and make them the released ones."""
     model, session, notes = load_network(folder)
-    checkpoint.save(RELEASE, session, model.saver, {".json": json.dumps(notes, indent=1).encode()})
+    save_weights(RELEASE, shape(notes), session, model.graph.get_collection("variables"), notes)
     say("Released the weights of %s. To draw their pictures: "
         "python ex02_fashion_cnn.py --evaluate --output-dir images" % folder)
 

@@ -153,35 +153,20 @@ def inference_graphs(widths, convolutions):
 
 
 def inference_graph(widths, convolutions, large_batch):
-    """Return a graph for inference: bytes for `import_meta_graph`.
+    """Return a graph for inference, bytes: what `import_meta_graph` reads.
 
-    It lacks the variables' initial values, which a checkpoint replaces, and attributes that have
-    their default, which another version of TensorFlow might not know.
+    "probabilities:0" float32 [N,10] are those of "images:0" uint8 [N,H,W,3], one view each, or of
+    the "mean_logits:0" that are fed.
     """
-    logits = ["float32_logits"] if large_batch else ["float32_logits", "bfloat16_logits"]
-    with tf.Graph().as_default() as graph:
+    with tf.Graph().as_default() as graph, checkpoint.for_inference(is_kernel):
         images = tf.placeholder(tf.uint8, [None, None, None, 3], "images")
-        for name in logits:
-            tf.identity(network(images, widths, convolutions, training=False,
-                                precision=name.split("_")[0], large_batch=large_batch), name)
-        temperature = temperature_variable()
-        mean_logits = tf.placeholder(tf.float32, [None, 10], "mean_logits")
-        tf.nn.softmax(mean_logits / temperature, name="probabilities")
-        saver = release_saver(tf.global_variables()).as_saver_def()
-    lean = tf.graph_util.extract_sub_graph(
-        graph.as_graph_def(),
-        list(TENSORS) + logits + [saver.restore_op_name, saver.save_tensor_name.split(":")[0]])
-    for node in lean.node:
-        for name in "debug_name", "validate_shape":  # unknown to TensorFlow 1.15
-            node.attr.pop(name, None)
-    return tf.train.export_meta_graph(
-        graph_def=lean, saver_def=saver, collection_list=[], strip_default_attrs=True,
-        clear_devices=True).SerializeToString(deterministic=True)
-
-
-def release_saver(variables):
-    """Return the `tf.train.Saver` of a release's `variables`: kernels are stored as float16."""
-    return checkpoint.weights_saver(variables, is_kernel)
+        logits = [tf.identity(network(images, widths, convolutions, training=False,
+                                      precision=precision, large_batch=large_batch),
+                              precision + "_logits")
+                  for precision in (["float32"] if large_batch else ["float32", "bfloat16"])]
+        mean_logits = tf.placeholder_with_default(logits[0], [None, 10], "mean_logits")
+        tf.nn.softmax(mean_logits / temperature_variable(), name="probabilities")
+    return checkpoint.meta_graph(graph)
 
 
 def temperature_variable():

@@ -2,12 +2,12 @@
 import contextlib
 from collections import namedtuple
 
-from ex03_cifar.classifier import release_saver, temperature_variable
+from ex03_cifar.classifier import temperature_variable
 from ex03_cifar.network import is_kernel, network
 from support.tf1 import all_finite, tf
 
 Model = namedtuple("Model", "images labels train losses loss correct logits learning_rate "
-                            "temperature initialise state_saver release_saver")
+                            "temperature initialise state_saver released")
 
 
 @contextlib.contextmanager
@@ -60,8 +60,7 @@ def build(recipe, steps, first_kernel, training_network=network):
         correct=tf.reduce_sum(tf.cast(correct, tf.int32)),
         learning_rate=recipe.learning_rate * decay,
         initialise=tf.global_variables_initializer(),
-        state_saver=tf.train.Saver(max_to_keep=None),
-        release_saver=release_saver(released))
+        state_saver=tf.train.Saver(max_to_keep=None), released=released)
 
 
 def optimise(loss, batch_size, decay, step, recipe):
@@ -74,7 +73,7 @@ def optimise(loss, batch_size, decay, step, recipe):
         step: the global step, incremented.
     """
     from support.muon import MuonOptimizer, minimise  # here: it imports TensorFlow
-    kernels = [v for v in tf.trainable_variables() if is_kernel(v)]
+    kernels = [v for v in tf.trainable_variables() if is_kernel(v.name)]
     heads = [v for v in tf.trainable_variables() if "/head/" in v.name]
     biases = [v for v in tf.trainable_variables() if v.name.endswith("beta:0")]
     groups = [(MuonOptimizer(recipe.learning_rate * decay, recipe.momentum, recipe.precision),

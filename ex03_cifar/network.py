@@ -92,9 +92,9 @@ def convolution(x, filters, large_batch, name):
     return operations.convolution(x, rounded, name, large_batch)
 
 
-def is_kernel(variable):
-    """Return whether a variable is the kernel of a `convolution`."""
-    return "/conv" in variable.name
+def is_kernel(name):
+    """Return whether a variable of this name is the kernel of a `convolution`."""
+    return "/conv" in name
 
 
 @layer

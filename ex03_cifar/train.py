@@ -18,7 +18,7 @@ import numpy as np
 
 from ex03_cifar import dataset, options, sampling
 from ex03_cifar.calibration import fit_temperature
-from ex03_cifar.classifier import inference_graphs, mean_by_picture, run_in_parts
+from ex03_cifar.classifier import GRAPH, inference_graphs, mean_by_picture, run_in_parts
 from ex03_cifar.graph import training_session
 from ex03_cifar.network import whitening_kernel
 from ex03_cifar.release import draw_history, release
@@ -164,9 +164,9 @@ def write_weights(session, model, recipe, folder, held_out, notes):
         logits = run_in_parts(session, model.logits, model.images, views.reshape(-1, 32, 32, 3))
         logits = mean_by_picture(logits, np.full(len(images), views.shape[1]))
         model.temperature.load(fit_temperature(logits, labels), session)
-    checkpoint.save(folder, session, model.release_saver, dict(
-        inference_graphs(recipe.widths, recipe.convolutions),
-        **{".json": json.dumps(notes, indent=1).encode()}))
+    graphs = inference_graphs(recipe.widths, recipe.convolutions)
+    checkpoint.save_weights(folder, graphs[GRAPH], checkpoint.values_of(session, model.released),
+                            dict(graphs, **{".json": json.dumps(notes, indent=1).encode()}))
 
 
 if __name__ == "__main__":

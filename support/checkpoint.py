@@ -2,7 +2,7 @@
 
 A checkpoint is a folder with the files `weights-ID.index` and `weights-ID.data-00000-of-00001`
 of a Saver, possibly notes (`weights-ID.json`), and the manifest `SHA256SUMS`, which `sha256sum -c`
-reads. TensorFlow checks the tensors that it reads, but neither the whole index nor that the two
+reads; TensorFlow's own file `checkpoint` names them, too. TensorFlow checks the tensors that it reads, but neither the whole index nor that the two
 files belong together; the digests cover every byte. The manifest is replaced last and in one
 step, so that a reader finds the old checkpoint or the new one, whenever the writer is killed.
 """
@@ -17,7 +17,7 @@ import time
 
 from support.console import REPOSITORY, UserError, open_regular, reason
 from support.environment import quoted
-from support.tf1 import tf
+from support.tf1 import quiet_stderr, tf
 
 MANIFEST = "SHA256SUMS"
 SAVER_FILES = ".index", ".data-00000-of-00001"
@@ -64,7 +64,7 @@ def save(folder, session, saver, notes=None):
         raise CheckpointError("the checkpoint cannot be written to %s: %s. What was there is "
                               "untouched." % (folder, reason(error)))
     finally:
-        with contextlib.suppress(OSError, CheckpointError):
+        with contextlib.suppress(OSError, tf.errors.OpError, CheckpointError):
             _tidy(folder)
 
 
@@ -99,31 +99,62 @@ def load(folder, use, expected=(), maker=None, release=None, verified=None):
             raise error
 
 
-def weights_saver(variables, is_kernel):
-    """Return a `tf.train.Saver` of the variables that stores the kernels as float16.
+def for_inference(is_kernel):
+    """Return a variable scope for a network whose weights a checkpoint restores.
+
+    Kernels are float16 variables there, cast to what the network asks for. That halves the file
+    and rounds each number by 2 ** -11 of itself at most. Initial values are zeros, which take no
+    room in the file of a graph.
 
     Args:
-        is_kernel: a function of a variable.
+        is_kernel: a function of a variable's name.
     """
-    return tf.train.Saver([half_precision(v) if is_kernel(v) else v for v in variables],
-                          max_to_keep=None)
+    def get(getter, name, *more, dtype=None, **options):
+        options["initializer"] = tf.zeros_initializer()
+        if not is_kernel(name):
+            return getter(name, *more, dtype=dtype, **options)
+        return tf.cast(getter(name, *more, dtype=tf.float16, **options), dtype or tf.float32)
+    return tf.variable_scope(tf.get_variable_scope(), custom_getter=get)
 
 
-def half_precision(variable):
-    """Return what a `tf.train.Saver` takes in place of a float32 variable to store it as float16.
+def meta_graph(graph):
+    """Return a graph and a Saver of its variables as bytes: what `import_meta_graph` reads.
 
-    The file is half as large; each number is rounded by 2 ** -11 of itself at most. In memory the
-    variable stays float32.
+    Without attributes that have their default or that TensorFlow 1.15 does not know.
     """
-    from tensorflow.python.training.saving import saveable_object  # there is no public name
+    with graph.as_default():
+        saver = tf.train.Saver()
+        portable = graph.as_graph_def()
+        for node in portable.node:
+            for name in "debug_name", "validate_shape":
+                node.attr.pop(name, None)
+        return tf.train.export_meta_graph(
+            graph_def=portable, saver_def=saver.as_saver_def(), clear_devices=True,
+            collection_list=[tf.GraphKeys.GLOBAL_VARIABLES, tf.GraphKeys.TRAINABLE_VARIABLES],
+            strip_default_attrs=True).SerializeToString(deterministic=True)
 
-    class HalfPrecision(saveable_object.SaveableObject):
-        def restore(self, restored_tensors, restored_shapes):
-            return variable.assign(tf.cast(restored_tensors[0], tf.float32)).op
 
-    name = variable.op.name
-    return HalfPrecision(variable, [saveable_object.SaveSpec(
-        tf.cast(variable, tf.float16), "", name, tf.float16, variable.device)], name)
+def save_weights(folder, graph, values, notes):
+    """Save a network for inference as `save` does: its variables, and its graph as a note.
+
+    Args:
+        graph: what `meta_graph` returns.
+        values: a dict of variable name to array.
+    """
+    with tf.Graph().as_default(), tf.Session() as session:
+        saver = tf.train.import_meta_graph(tf.MetaGraphDef.FromString(graph))
+        fed = [(variable, tf.placeholder(tf.float32, variable.shape))
+               for variable in tf.global_variables()]
+        with quiet_stderr():  # some processors' lack of float16 instructions is logged as an error
+            session.run([tf.assign(variable, tf.cast(value, variable.dtype))
+                         for variable, value in fed],
+                        {value: values[variable.op.name] for variable, value in fed})
+        save(folder, session, saver, dict(notes, **{".meta": graph}))
+
+
+def values_of(session, variables):
+    """Return the values of variables as `save_weights` takes them."""
+    return dict(zip([variable.op.name for variable in variables], session.run(variables)))
 
 
 def _refused(folder, error):
@@ -204,6 +235,9 @@ def _tidy(folder):
     kept = set()
     with contextlib.suppress(FileNotFoundError):
         kept.update(_read_manifest(os.path.join(folder, MANIFEST)))
+    for name in sorted(kept)[:1]:
+        # For `tf.train.latest_checkpoint`, before the files that it named so far are removed.
+        tf.train.update_checkpoint_state(os.path.abspath(folder), name.split(".")[0])
     for unfinished in glob.glob(os.path.join(glob.escape(folder), UNFINISHED + "*", "")):
         stale = set()
         for manifest in MANIFEST, "replaced":

@@ -257,26 +257,27 @@ def unblock(folder):
 def release(folder, seed=0, widths=(8, 16, 16), convolutions=2):
     """Release an untrained network: it predicts as any other does, but at random."""
     from support import checkpoint
-    session, saver, graphs = untrained(seed, widths, convolutions)
-    checkpoint.save(folder, session, saver, graphs)
+    from ex03_cifar.classifier import GRAPH
+    graphs, values = untrained(seed, widths, convolutions)
+    checkpoint.save_weights(folder, graphs[GRAPH], values, graphs)
 
 
 @functools.lru_cache(maxsize=None)
 def untrained(seed, widths, convolutions):
-    """Return (session, saver, inference graphs) of a network with random weights."""
-    from ex03_cifar.classifier import inference_graphs, release_saver, temperature_variable
+    """Return (inference graphs, values of the variables) of a network with random weights."""
+    from ex03_cifar.classifier import inference_graphs, temperature_variable
     from ex03_cifar.network import network
+    from support import checkpoint
     from support.tf1 import tf
-    with tf.Graph().as_default() as graph:
+    with tf.Graph().as_default(), tf.Session() as session:
         tf.set_random_seed(seed)
         kernel = np.random.RandomState(seed).randn(2, 2, 3, 24).astype(np.float32)
         network(tf.placeholder(tf.uint8, [None, 32, 32, 3]), widths, convolutions, training=False,
                 first_kernel=kernel)
         temperature_variable()
-        session = tf.Session(graph=graph)
         session.run(tf.global_variables_initializer())
-        saver = release_saver(tf.global_variables())
-        return session, saver, inference_graphs(widths, convolutions)
+        values = checkpoint.values_of(session, tf.global_variables())
+        return inference_graphs(widths, convolutions), values
 
 
 def generated_images(count, seed):

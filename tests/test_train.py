@@ -69,7 +69,9 @@ def test_it_learns_500_images_and_a_new_process_restores_the_same_logits(small_d
         model = training.build(Recipe(widths=(8, 16, 16)), 1, np.zeros((2, 2, 3, 24), np.float32))
         with tf.Session(graph=graph) as session:
             session.run(model.initialise)
-            checkpoint.load(folder, lambda prefix: model.release_saver.restore(session, prefix))
+            values = variables(folder)
+            for variable in model.released:
+                variable.load(values[variable.op.name], session)
             logits = session.run(model.logits, {model.images: images})
     assert logits.tobytes() == restored.tobytes()
 
