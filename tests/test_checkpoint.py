@@ -196,7 +196,7 @@ def test_leftovers_of_any_kind_do_not_block_a_release(released):
 
 
 def test_a_release_removes_only_the_files_of_the_one_that_it_replaces(released):
-    replaced = set(os.listdir(released)) - {checkpoint.MANIFEST}
+    replaced = set(verified(released)) - {checkpoint.MANIFEST}
     own = {"weights-mybackup.tar", "weights-0123456789ab.index", "notes.txt"}
     for name in own:
         with open(os.path.join(released, name), "w") as stream:

@@ -243,7 +243,7 @@ def test_training_prints_saves_and_draws(trained):
     assert re.search(r"Test accuracy: \d+\.\d\d %", text)
     assert text.endswith("--checkpoint-dir %s --predict IMAGE\n" % (folder / "checkpoint"))
     assert sorted(os.listdir(str(folder / "images"))) == PICTURES
-    assert set(contents(folder)) == {"index", "data-00000-of-00001", "json"}
+    assert set(contents(folder)) == {"index", "data-00000-of-00001", "json", "meta"}
     assert list((folder / "checkpoint" / "state").glob("step-*")) == []
     assert any("tfevents" in name for name in os.listdir(str(folder / "log")))
 
@@ -401,7 +401,9 @@ def test_advice_never_destroys_weights(copy, monkeypatch):
                                    '{"history": [], "settings": {"filters": 3}}'])
 def test_notes_of_something_else_are_foreign(loaded, tmp_path, notes):
     model, session = loaded
-    checkpoint.save(str(tmp_path), session, model.saver, {".json": notes.encode()})
+    with model.graph.as_default():
+        saver = ex02.tf.train.Saver()
+    checkpoint.save(str(tmp_path), session, saver, {".json": notes.encode()})
     with pytest.raises(checkpoint.CheckpointError) as refused:
         ex02.load_network(str(tmp_path))
     assert refused.value.problem == "foreign", str(refused.value)
