@@ -331,7 +331,8 @@ def load_network(folder, precision="float32"):
         notes = reports.read_notes(prefix + ".json", ("loss", "accuracy", "held_out"))
         # Weights from before d3924c0 are float32 throughout.
         stored = tf.train.load_checkpoint(prefix).get_variable_to_dtype_map()
-        model = inference_graph(shape(notes), precision, lambda name: stored.get(name) == tf.float16)
+        model = inference_graph(shape(notes), precision,
+                                is_half=lambda name: stored.get(name) == tf.float16)
         session = tf.Session(graph=model.graph)
         with model.graph.as_default():
             tf.train.Saver().restore(session, prefix)
@@ -441,7 +442,7 @@ def parse(command_line=None):
     parser.add_argument("--validation", metavar="N", type=arguments.whole_number(0, 59999),
                         default=0, help="Train without the last N training pictures, and evaluate "
                         "on them instead of on the test set.")
-    parser.add_argument("--teachers", metavar="DIR", type=arguments.file_path, nargs="+",
+    parser.add_argument("--teachers", metavar="DIR", type=arguments.checkpoint_folder, nargs="+",
                         default=[], help="Learn from the labels and from the mean of these "
                         "networks' probabilities: folders of weights (see --distillation).")
     mode("--evaluate", action="store_true", help="Evaluate weights on the test set and draw "

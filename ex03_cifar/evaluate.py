@@ -14,7 +14,7 @@ from ex03_cifar.options import RELEASE, RUN
 from ex03_cifar.release import draw_curves
 from ex03_cifar.views import cifar_views, first_only
 from support import console
-from support.arguments import choose_folders, file_path, whole_number
+from support.arguments import checkpoint_folder, choose_folders, file_path, whole_number
 from support.reports import accuracy, class_table, confusion_matrix
 
 IMAGES_A_TIME = 500  # with six views each, between two steps of the progress bar
@@ -42,7 +42,7 @@ def parse(arguments):
         prog="python -m ex03_cifar.evaluate",
         description="Print the accuracy of the released CIFAR-10 network on the test set, class by "
                     "class, with the views that ./predict averages, and draw the confusion matrix.")
-    parser.add_argument("--checkpoint-dir", metavar="DIR", type=file_path, default=RELEASE,
+    parser.add_argument("--checkpoint-dir", metavar="DIR", type=checkpoint_folder, default=RELEASE,
                         help="Read the weights in this folder (default: %(default)s).")
     parser.add_argument("--data-dir", metavar="DIR", type=file_path,
                         default=dataset.default_folder(),

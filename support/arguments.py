@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import math
 import os
+import re
 
 from support.console import IMAGES, REPOSITORY
 
@@ -47,6 +48,13 @@ def file_path(text):
     return text
 
 
+def checkpoint_folder(text):
+    """An argparse type: the folder of a checkpoint, or its prefix as `tf.train.Saver` has it."""
+    folder, name = os.path.split(file_path(text))
+    is_prefix = re.match(r"weights-[0-9a-f]{12}(\.|$)", name) and not os.path.isdir(text)
+    return (folder or ".") if is_prefix else text
+
+
 def add_output_dir(parser):
     """Add the folder of a program that draws the pictures of `images/`."""
     parser.add_argument("--output-dir", metavar="DIR", type=file_path, default=IMAGES,
@@ -78,7 +86,7 @@ def add_training_options(parser, run, data):
     option("--data-dir", metavar="DIR", type=file_path,
            help="Folder of %s (default: in $KERAS_HOME, else in ~/.keras, where Keras downloads it "
                 "if need be)." % data)
-    option("--checkpoint-dir", metavar="DIR", type=file_path,
+    option("--checkpoint-dir", metavar="DIR", type=checkpoint_folder,
            help="Folder of the weights and of the training state (default: %s)."
                 % os.path.relpath(run, REPOSITORY))
     option("--output-dir", metavar="DIR", type=file_path,

@@ -2,9 +2,10 @@
 
 A checkpoint is a folder with the files `weights-ID.index` and `weights-ID.data-00000-of-00001`
 of a Saver, possibly notes (`weights-ID.json`), and the manifest `SHA256SUMS`, which `sha256sum -c`
-reads; TensorFlow's own file `checkpoint` names them, too. TensorFlow checks the tensors that it reads, but neither the whole index nor that the two
+reads. TensorFlow checks the tensors that it reads, but neither the whole index nor that the two
 files belong together; the digests cover every byte. The manifest is replaced last and in one
 step, so that a reader finds the old checkpoint or the new one, whenever the writer is killed.
+TensorFlow's own file `checkpoint` follows it, for plain TensorFlow; no program here reads that.
 """
 import contextlib
 import glob
@@ -160,6 +161,9 @@ def values_of(session, variables):
 def _refused(folder, error):
     """Return the CheckpointError for what the system, TensorFlow or a reader raised."""
     path = getattr(error, "filename", None)
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        return CheckpointError("%s is a file, not the folder of a checkpoint." % folder, folder,
+                               "foreign")
     if path and isinstance(error, (FileNotFoundError, NotADirectoryError)):
         name = os.path.basename(path)
         listed = "" if name == MANIFEST else ", which %s lists," % MANIFEST

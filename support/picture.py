@@ -8,6 +8,7 @@ import functools
 import glob
 import importlib
 import io
+import logging
 import os
 import shlex
 import stat
@@ -23,6 +24,7 @@ from PIL import Image  # noqa: E402
 
 from support.console import UserError  # noqa: E402
 
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # or its errors would go to stderr
 Image.MAX_IMAGE_PIXELS = None  # sizes are limited below, by what each format takes
 
 # Their decoders are part of Pillow. Of its other formats some start a program (EPS: Ghostscript).
@@ -262,6 +264,8 @@ def _as_seen(stream, short_side, turn, identified):
             picture.draft(None, (picture.width // factor, picture.height // factor))
         picture.load()
         _skip_black_frames(picture)
+        if picture.format == "BMP" and picture.mode == "RGBA" and not picture.getextrema()[3][1]:
+            picture.putalpha(255)  # who wrote it left the fourth byte unused
     seen = _reduced(picture, short_side) if short_side else _converted(picture)
     seen = _in_srgb(_on_ground(_eight_bits(seen)), picture.info.get("icc_profile"))
     rotation = None
@@ -326,15 +330,20 @@ def _converted(picture):
 def _eight_bits(picture):
     """Scale a grayscale picture of mode I, 16 or 32 bits, or F, without a unit, to 8 bits.
 
-    Of 16 bits the upper eight are kept, as Pillow's decoders do in colour.
+    Of 16 bits the upper eight are kept, as Pillow's decoders do in colour. Where less than a
+    quarter of the range is used (10 or 12 bits in 16, a thermal camera), or negative numbers are,
+    what is used is stretched from black to white.
     """
     if picture.mode not in ("I", "F"):
         return picture
-    brightest = picture.getextrema()[1]
+    darkest, brightest = picture.getextrema()
     whites = (1, 255, 65535) if picture.mode == "F" else (65535,)
     white = next((white for white in whites if brightest <= white), brightest)
-    scale, half = (1 / 256, 0) if white == 65535 else (255 / white, 0.5)
-    return picture.convert("F").point(lambda value: value * scale + half).convert("L")
+    scale, offset = (1 / 256, 0) if white == 65535 else (255 / white, 0.5)
+    if darkest < 0 or brightest - darkest < white / 4:
+        scale = 255 / (brightest - darkest or 1)
+        offset = 0.5 - darkest * scale
+    return picture.convert("F").point(lambda value: value * scale + offset).convert("L")
 
 
 def _on_ground(picture):

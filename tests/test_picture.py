@@ -92,6 +92,33 @@ def test_a_float_picture_is_scaled_by_its_white(tmp_path, white, short_side):
     assert abs(seen.astype(int) - gray[..., None]).max() <= (1 if white == 65535 else 0)
 
 
+@pytest.mark.parametrize("low, high, kind", [
+    (0, 1023, "<u2"), (0, 4095, "<u2"), (7301, 8206, "<u2"), (-3, 3, "<f4"), (0.2, 0.3, "<f4"),
+    (-0.5, 0.5, "<f4"), (10 ** 9, 10 ** 9 + 10 ** 6, "<i4")])
+@pytest.mark.parametrize("short_side", [None, 96])
+def test_a_small_part_of_a_wide_range_is_stretched(tmp_path, low, high, kind, short_side):
+    gray = np.array(detail().convert("L")).astype(np.float64)
+    gray = (gray - gray.min()) / np.ptp(gray)
+    values = (low + (high - low) * gray).astype(kind)
+    Image.frombytes({"u": "I;16", "f": "F", "i": "I"}[kind[1]], gray.shape[::-1],
+                    values.tobytes()).save(str(tmp_path / "a.tif"))
+    seen = np.asarray(read_picture(str(tmp_path / "a.tif"), short_side))[..., 0]
+    assert abs(seen - 255 * gray).max() <= 1
+
+
+def test_a_bmp_whose_alpha_is_zero_everywhere_is_opaque(tmp_path):
+    picture, (width, height) = detail().convert("RGBA"), detail().size
+    for alpha, shown in ((0, detail()), (1, None)):
+        picture.putalpha(0)
+        picture.putpixel((0, 0), picture.getpixel((0, 0))[:3] + (alpha,))
+        pixels = picture.transpose(Image.FLIP_TOP_BOTTOM).tobytes()
+        header = struct.pack("<IiiHHIIiiIIIIII", 108, width, height, 1, 32, 3, len(pixels), 0, 0, 0,
+                             0, 0xFF, 0xFF00, 0xFF0000, 0xFF000000) + bytes(52)
+        content = b"BM" + struct.pack("<III", 122 + len(pixels), 0, 122) + header + pixels
+        seen = read(tmp_path, "a.bmp", content)
+        assert (seen == shown) if shown else np.ptp(np.asarray(seen)) < 3
+
+
 @pytest.mark.parametrize("mode, suffix", [("RGB", "jpg"), ("RGB", "png"), ("I;16", "png")])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_rotated_camera_is_compensated(tmp_path, orientation, mode, suffix):

@@ -278,11 +278,16 @@ def mistakes(folder):
     (folder / "coupe.png").write_bytes(encodings(photograph().resize((40, 30)))["rgb.png"][:500])
     (folder / "iphone.jpg").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))
     Image.new("RGB", (50, 40), "white").save(str(one_colour))
+    tags = [(256, 9), (257, 9), (258, 8), (259, 1), (262, 2), (273, 8), (277, 99), (279, 99)]
+    (folder / "99.tif").write_bytes(  # samples per pixel, of which Pillow's logger complains
+        b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags))
+        + b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags) + bytes(99))
     found = [(str(folder / "absent.jpg"), "n'existe pas"),
              (str(folder / "dossier"), "est un dossier sans image"),
              (str(text), "n'est pas une image"), (str(folder / "vide.png"), "est vide"),
              (str(folder / "coupe.png"), "corrompu ou tronqué"),
              (str(one_colour), "d'une seule couleur"),
+             (str(folder / "99.tif"), "n'est pas une image"),
              (str(folder / "iphone.jpg"), "HEIC (iPhone) ; pour la lire : "),
              (str(text / "dedans"), "n'existe pas"), ("x" * 300, "le nom est trop long")]
     if not WINDOWS:
@@ -329,12 +334,21 @@ def test_advice_about_weights_destroys_none(picture, tmp_path):
     for folder, said, advised in (
             (None, "manque", " && git checkout checkpoints."),
             (str(house / "checkpoints" / "fashion"), "les poids de ce réseau.", "réseau."),
+            (picture, "les poids de ce réseau.", "réseau."),
             (own, "manque", "-m ex03_cifar.train --checkpoint-dir '%s'." % own)):
         done = run_command(sys.executable, str(house / "predict"), picture,
                            *["--checkpoint-dir", folder] if folder else [])
         sentence, = done.stderr.splitlines()
         assert (done.returncode, done.stdout) == (2, "") and said in sentence
         assert sentence.endswith(advised) and ("cd '%s'" % house in sentence) == ("&&" in sentence)
+
+
+def test_weights_may_be_named_as_tensorflow_does(weights, picture, tmp_path):
+    index, = [name for name in os.listdir(weights[1]) if name.endswith(".index")]
+    for name in index, index[:-len(".index")]:
+        for folder, cwd in (weights[1], None), ("", weights[1]):
+            path = os.path.join(folder, name)
+            assert predict("--checkpoint-dir", path, picture, cwd=cwd)[::2] == (0, "")
 
 
 def test_a_programming_error_is_not_a_damaged_picture(weights):
