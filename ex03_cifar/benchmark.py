@@ -60,7 +60,8 @@ def network(recipe):
     def train(**traced):
         batch = training_batch(images[:size], np.arange(size) % 2 == 0, recipe, 1, rng)
         session.run([model.train, model.losses, model.loss, model.correct],
-                    {model.images: batch, model.labels: labels[:size]}, **traced)
+                    {model.images: batch, model.labels: labels[:size],
+                     model.targets: np.eye(10)[labels[:size]]}, **traced)
 
     def infer():
         session.run(model.logits, {model.images: images[:INFERRED]})

@@ -9,7 +9,7 @@ from collections import namedtuple
 import numpy as np
 from PIL import Image
 
-from ex03_cifar.classifier import TTA_THRESHOLD, in_doubt
+from ex03_cifar.classifier import TTA_THRESHOLD
 from ex03_cifar.network import DEVIATION, LOGIT_SCALE, MEAN
 from ex03_cifar.views import SIDE, squashed
 
@@ -38,29 +38,24 @@ Layer = namedtuple("Layer", "position kernel channels stages")
 #   features: float32 [C], the maxima of the last layer's maps; cells: int [C,2], their rows and
 #   columns; head: float32 [C,10] and scale, with logits = scale * features @ head.
 #   logits: float32 [V,10], of each view; temperature: a float, divides their mean.
-#   others: a list of float32 [10], the probabilities of the other networks that were asked.
 #   heat: float [10,H,W] in [0,1], the Grad-CAM map of each class.
 #   threshold: the probability from which nothing more is asked; precision: of the blocks.
 Walk = namedtuple("Walk", "views layers mean deviation kernel features cells head scale logits "
-                          "temperature others heat threshold precision")
+                          "temperature heat threshold precision")
 
 
 def walk(classifier, picture, views):
     """Return the `Walk` of a Pillow image in RGB whose `views.Views` are `views`."""
-    tensors, graph = layers(classifier), classifier.session.graph
+    tensors = layers(classifier)
     dense = _dense(classifier)
-    temperature = graph.get_tensor_by_name("probabilities:0").op.inputs[0].op.inputs[1]
-    outputs, kernels, head, features, temperature, logits = classifier.session.run(
+    outputs, kernels, head, features, logits = classifier.session.run(
         [[[stage.maps for stage in layer] for layer in tensors],
          [layer[0].maps.op.inputs[1] for layer in tensors], dense.inputs[1], dense.inputs[0],
-         temperature, classifier.logits], {classifier.images: views.first})
-    used, asked = views.first, [classifier.average(logits, [len(logits)])]
-    if len(in_doubt(asked[0])) and len(views.further):
+         classifier.logits], {classifier.images: views.first})
+    used, certain = views.first, classifier.probabilities(logits.mean(axis=0)[None]).max()
+    if certain < TTA_THRESHOLD and len(views.further):
         used = np.concatenate(views)
         logits = np.concatenate([logits, classifier.view_logits(views.further)])
-        asked = [classifier.average(logits, [len(logits)])]
-    while len(in_doubt(np.mean(asked, axis=0))) and len(asked) < classifier.networks:
-        asked.append(classifier.other(len(asked) + 1).average_views([used]))
     shown = [_strongest(stages, maps, kernel.shape)
              for stages, maps, kernel in zip(tensors, outputs, kernels)]
     last = outputs[-1][-1][0].astype(np.float32)
@@ -69,8 +64,7 @@ def walk(classifier, picture, views):
                     range(logits.shape[1]))
     return Walk(used, shown, MEAN, DEVIATION, kernels[0][..., shown[0].channels], features[0],
                 np.stack(np.unravel_index(cells, last.shape[:2]), axis=1), head, LOGIT_SCALE,
-                logits, float(temperature), [one[0] for one in asked[1:]], heat, TTA_THRESHOLD,
-                classifier.precision)
+                logits, classifier.temperature, heat, TTA_THRESHOLD, classifier.precision)
 
 
 def _dense(classifier):
@@ -184,5 +178,5 @@ def _maps(classifier, views, classes):
         {classifier.images: views})
     mean_gradients = LOGIT_SCALE * head[:, classes] / features[0, ..., 0].size
     maps = np.maximum(features.astype(np.float32).dot(mean_gradients), 0)
-    probabilities = classifier.average(logits, np.ones(len(views), int))
+    probabilities = classifier.probabilities(logits)
     return maps.transpose(3, 0, 1, 2), probabilities[:, classes].T

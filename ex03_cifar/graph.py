@@ -6,7 +6,7 @@ from ex03_cifar.classifier import temperature_variable
 from ex03_cifar.network import is_kernel, network
 from support.tf1 import all_finite, tf
 
-Model = namedtuple("Model", "images labels train losses loss correct logits learning_rate "
+Model = namedtuple("Model", "images labels targets train losses loss correct logits learning_rate "
                             "temperature initialise state_saver released")
 
 
@@ -23,8 +23,9 @@ def build(recipe, steps, first_kernel, training_network=network):
     """Build the graph of training and validation in the current `tf.Graph`.
 
     Returns a `Model`. Running its `train` trains on a batch, one step, and returns whether all
-    values are still finite; `losses` float32 [N] is each image's cross-entropy, `loss` the mean
-    that is trained on, `correct` how many predictions were right, all before that step.
+    values are still finite; `targets` float32 [N,10] are the probabilities to be learnt, `losses`
+    float32 [N] each image's cross-entropy with its label, `loss` the mean that is trained on,
+    `correct` how many predictions were right, all before that step.
 
     Args:
         recipe: a `recipes.Recipe`.
@@ -47,14 +48,14 @@ def build(recipe, steps, first_kernel, training_network=network):
 
     step = tf.train.get_or_create_global_step()
     decay = tf.train.polynomial_decay(1.0, step, steps, end_learning_rate=0.0)
-    loss = tf.losses.softmax_cross_entropy(
-        tf.one_hot(labels, 10), training_logits, label_smoothing=recipe.label_smoothing,
-        reduction=tf.losses.Reduction.SUM)
+    targets = tf.placeholder(tf.float32, [None, 10], "targets")
+    loss = tf.losses.softmax_cross_entropy(targets, training_logits,
+                                           reduction=tf.losses.Reduction.SUM)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=training_logits)
     update = optimise(loss, batch_size, decay, step, recipe)
     correct = tf.equal(tf.argmax(training_logits, 1, output_type=tf.int32), labels)
     return Model(
-        images=images, labels=labels, logits=logits, temperature=temperature,
+        images=images, labels=labels, targets=targets, logits=logits, temperature=temperature,
         train=all_finite(update, loss, released), losses=losses,
         loss=loss / tf.cast(batch_size, tf.float32),
         correct=tf.reduce_sum(tf.cast(correct, tf.int32)),

@@ -1,16 +1,15 @@
-"""What becomes of finished trainings: an ensemble, a release, and their curves drawn again."""
+"""What becomes of a finished training: a release, and its curves drawn again."""
 import dataclasses
-import glob
 import os
 import pathlib
-import re
 
-from ex03_cifar.classifier import (GRAPH, LARGE_BATCH_GRAPH, RELEASE, Classifier,
-                                   network_prefix)
+from ex03_cifar.classifier import GRAPH, LARGE_BATCH_GRAPH, RELEASE, Classifier
 from ex03_cifar.recipes import Recipe
 from support import checkpoint
 from support.console import say
 from support.reports import read_notes
+
+NOTES = GRAPH, LARGE_BATCH_GRAPH, ".json"  # files of a release besides the Saver's
 
 
 def release(folder):
@@ -19,45 +18,13 @@ def release(folder):
     Raises:
         checkpoint.CheckpointError: they are missing, damaged or of another network.
     """
-    put_together([folder], RELEASE, expected=(".json",))
+    def read(prefix):
+        return {ending: pathlib.Path(prefix + ending).read_bytes() for ending in NOTES}
+
+    network = Classifier(folder, exact=True)
+    checkpoint.save(RELEASE, network.session, network.saver, checkpoint.load(folder, read, NOTES))
     say("Released the weights of %s. To draw their pictures: "
         "python -m ex03_cifar.evaluate --output-dir images" % folder)
-
-
-def put_together(folders, destination, expected=()):
-    """Write the networks of the checkpoints in `folders` as one checkpoint; return their number.
-
-    Args:
-        destination: the folder to write to, which may be one of these.
-        expected: the file name endings that the checkpoints must have besides the graphs.
-    Raises:
-        checkpoint.CheckpointError: one is missing, damaged or of another network, or the new one
-            cannot be written.
-    """
-    found = [Classifier(folder, exact=True) for folder in folders]
-    for network in found:
-        for number in range(2, 1 + network.networks):
-            network.other(number)  # which fails if it is not of this kind
-    networks = [files for folder in folders for files in read_networks(folder, expected)]
-    first, notes = found[0], {}
-    for number, files in enumerate(networks, 1):
-        notes.update((network_prefix("", number) + ending, content)
-                     for ending, content in files.items()
-                     if number > 1 or ending not in checkpoint.SAVER_FILES)
-    checkpoint.save(destination, first.session, first.saver, notes)
-    return len(networks)
-
-
-def read_networks(folder, expected=()):
-    """Return the files of each network of a checkpoint, a list of dicts of ending to bytes."""
-    def read(prefix):
-        networks = {}
-        for path in glob.glob(glob.escape(prefix) + ".*"):
-            number, ending = re.match(r"(?:\.(\d+))?(\..*)", path[len(prefix):]).groups()
-            networks.setdefault(int(number or 1), {})[ending] = pathlib.Path(path).read_bytes()
-        return [files for _, files in sorted(networks.items())]
-
-    return checkpoint.load(folder, read, (GRAPH, LARGE_BATCH_GRAPH) + expected)
 
 
 def draw_curves(folder, path):
@@ -68,9 +35,11 @@ def draw_curves(folder, path):
 
     notes = checkpoint.load(folder, read)
     if notes:
-        settings = {name: tuple(value) if isinstance(value, list) else value
-                    for name, value in notes["settings"].items() if name != "data"}
-        draw_history(notes["history"], dataclasses.replace(Recipe(), **settings), path)
+        values = {field.name: notes["settings"].get(field.name, field.default)
+                  for field in dataclasses.fields(Recipe)}
+        recipe = Recipe(**{name: tuple(value) if isinstance(value, list) else value
+                           for name, value in values.items()})
+        draw_history(notes["history"], recipe, path)
     return bool(notes)
 
 

@@ -18,7 +18,8 @@ import numpy as np
 
 from ex03_cifar import dataset, options, sampling
 from ex03_cifar.calibration import fit_temperature
-from ex03_cifar.classifier import GRAPH, inference_graphs, mean_by_picture, run_in_parts
+from ex03_cifar.classifier import (GRAPH, Classifier, inference_graphs, mean_by_picture,
+                                   run_in_parts, softmax)
 from ex03_cifar.graph import training_session
 from ex03_cifar.network import whitening_kernel
 from ex03_cifar.release import draw_history, release
@@ -27,8 +28,10 @@ from support import checkpoint, console
 from support.console import Interrupted, UserError, say
 from support.run_state import RunState, Saved, StopRequest
 from support.summaries import open_summaries, write_scalars
+from support.tf1 import tf
 
 WHITENING_IMAGES = 5000
+TAUGHT_AT_A_TIME = 1000  # images that a teacher sees between two steps of the progress bar
 
 
 def main(arguments=None):
@@ -54,7 +57,9 @@ def train(recipe, run, open_session=training_session):
     """
     pictures = console.writable_folder(run.output_dir)
     images, labels = dataset.load_train(run.data_dir, recipe.images)
-    settings = dict(dataclasses.asdict(recipe), data=zlib.crc32(labels, zlib.crc32(images)))
+    settings = dict(dataclasses.asdict(recipe), data=zlib.crc32(labels, zlib.crc32(images)),
+                    init=run.init and weights_name(run.init),
+                    teachers=sorted(map(weights_name, run.teachers)))
     state = RunState(run.checkpoint_dir, settings)
     training_set, held_out = dataset.hold_out(images, labels, recipe.validation)
     kernel = whitening_kernel(training_set[0][:WHITENING_IMAGES])
@@ -62,7 +67,7 @@ def train(recipe, run, open_session=training_session):
     with open_session(recipe, steps, kernel) as (session, model), StopRequest() as stop:
         if run.fresh:
             state.clear()
-        saved = begin(session, model, state, len(training_set[0]))
+        saved = begin(session, model, state, run, training_set[0])
         fit(session, model, recipe, run, state, saved, training_set, held_out, stop)
         write_weights(session, model, recipe, run.checkpoint_dir, held_out,
                       {"settings": settings, "history": saved.notes["history"]})
@@ -74,15 +79,63 @@ def train(recipe, run, open_session=training_session):
         console.command("./predict", run.checkpoint_dir, options.RELEASE) + " images/avion.jpg"))
 
 
-def begin(session, model, state, count):
-    """Restore an interrupted run, or begin one on `count` images; return its `Saved`."""
+def weights_name(folder):
+    """Return the folder of a checkpoint, and which weights it holds."""
+    return checkpoint.load(folder, lambda prefix: "%s (%s)" % (folder, os.path.basename(prefix)))
+
+
+def begin(session, model, state, run, images):
+    """Restore an interrupted run, or begin one on `images` uint8 [N,32,32,3]; return its `Saved`."""
     saved = state.resume(session, model.state_saver, say)
     if saved:
         say("Resuming from step %d (epoch %d), saved in %s."
             % (saved.step, len(saved.notes["history"]) + 1, state.folder))
         return saved
     session.run(model.initialise)
-    return Saved(0, {"history": [], "sums": [0, 0, 0]}, sampling.new_samples(count)._asdict())
+    if run.init:
+        checkpoint.load(run.init, lambda prefix: load_weights(session, model, prefix))
+    arrays = sampling.new_samples(len(images))._asdict()
+    if run.teachers:
+        arrays["taught"] = taught_probabilities(run.teachers, images)
+    return Saved(0, {"history": [], "sums": [0, 0, 0]}, arrays)
+
+
+def load_weights(session, model, prefix):
+    """Give the network's variables the values that they have in a checkpoint."""
+    stored = tf.train.load_checkpoint(prefix)
+    for variable in model.released:
+        variable.load(stored.get_tensor(variable.op.name).astype(np.float32), session)
+
+
+def taught_probabilities(folders, images):
+    """Return the mean of the teachers' probabilities float32 [N,10] of images uint8 [N,32,32,3].
+
+    They see each image and its mirror image, once and before any augmentation (Noisy Student, Xie
+    et al. 2020, arXiv 1911.04252), and their logits are not sharpened by the temperature: what is
+    learnt is how much the other classes are like this one (Hinton et al. 2015, arXiv 1503.02531).
+    """
+    say("The teachers look at %d images." % len(images))
+    mean = np.zeros([len(images), 10], np.float32)
+    with console.progress(2 * len(folders) * len(images), "image", always=True) as bar:
+        for folder in folders:
+            teacher = Classifier(folder, large_batch=True)
+            for start in range(0, len(images), TAUGHT_AT_A_TIME):
+                part = images[start:start + TAUGHT_AT_A_TIME]
+                logits = teacher.view_logits(part) + teacher.view_logits(part[:, :, ::-1])
+                mean[start:start + len(part)] += softmax(logits / 2) / len(folders)
+                bar.update(2 * len(part))
+    return mean
+
+
+def probabilities_to_learn(labels, recipe, taught=None):
+    """Return the targets float32 [N,10] of labels int32 [N], smoothed.
+
+    Args:
+        taught: float32 [N,10], what teachers say of the images; counts by `recipe.distillation`.
+    """
+    smoothing = np.float32(recipe.label_smoothing)
+    targets = np.eye(10, dtype=np.float32)[labels] * (1 - smoothing) + smoothing / 10
+    return targets if taught is None else targets + np.float32(recipe.distillation) * (taught - targets)
 
 
 def fit(session, model, recipe, run, state, saved, training_set, held_out, stop):
@@ -93,14 +146,17 @@ def fit(session, model, recipe, run, state, saved, training_set, held_out, stop)
     (images, labels), ends, start = training_set, recipe.schedule.epoch_ends, saved.step
     say("Training on %d images, %d held out, %d steps; at the end the weights in %s are replaced."
         % (len(images), len(held_out[0]), ends[-1] - start, run.checkpoint_dir))
-    samples = sampling.Samples(**saved.arrays)
+    samples = sampling.Samples(*[saved.arrays[name] for name in sampling.Samples._fields])
+    targets = probabilities_to_learn(labels, recipe, saved.arrays.get("taught"))
     writer = open_summaries(run.logdir, session.graph)
     bar = console.progress(ends[-1] * recipe.batch_size, "image", start * recipe.batch_size,
                            always=True)
     with bar:
         began = kept = time.monotonic()
         for epoch, indices, batch in sampling.batches(images, samples, recipe, start):
-            train_step(session, model, saved, samples, indices, batch, labels[indices])
+            train_step(session, model, saved, samples, indices, {
+                model.images: batch, model.labels: labels[indices],
+                model.targets: targets[indices]})
             show_progress(bar, saved.notes["sums"], epoch, len(batch))
             if saved.step == ends[epoch]:
                 rate = (saved.step - start) * recipe.batch_size / (time.monotonic() - began)
@@ -118,11 +174,10 @@ def fit(session, model, recipe, run, state, saved, training_set, held_out, stop)
                                   % (saved.step, state.folder))
 
 
-def train_step(session, model, saved, samples, indices, batch, labels):
+def train_step(session, model, saved, samples, indices, feed):
     """Train one step; count it, keep the images' losses, add to the sums of the epoch."""
     healthy, losses, loss, correct = session.run(
-        [model.train, model.losses, model.loss, model.correct],
-        {model.images: batch, model.labels: labels})
+        [model.train, model.losses, model.loss, model.correct], feed)
     saved.step += 1
     if not healthy:
         raise UserError(
@@ -130,7 +185,7 @@ def train_step(session, model, saved, samples, indices, batch, labels):
             "over with --fresh and a smaller --learning-rate." % (saved.step, loss))
     samples.losses[indices] = losses
     sums = saved.notes["sums"]
-    sums[:] = sums[0] + float(loss) * len(labels), sums[1] + int(correct), sums[2] + len(labels)
+    sums[:] = sums[0] + float(loss) * len(indices), sums[1] + int(correct), sums[2] + len(indices)
 
 
 def show_progress(bar, sums, epoch, count):

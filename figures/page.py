@@ -175,12 +175,7 @@ def _views(walk):
     count, side = walk.views.shape[:2]
     images = [data_uri(Image.fromarray(view)) for view in walk.views]
     return dict(side=side, views=many("view", zip(images, range(1, count + 1), VIEWS[count])),
-                why=part("views%d" % count, threshold=percentage(walk.threshold, 0))
-                + (part("ensemble", who=_others(walk)) if walk.others else ""))
-
-
-def _others(walk):
-    return "un autre réseau" if len(walk.others) == 1 else "%d autres réseaux" % len(walk.others)
+                why=part("views%d" % count, threshold=percentage(walk.threshold, 0)))
 
 
 # ---- 2: layer by layer ----
@@ -272,7 +267,6 @@ def _class(walk, number, name, probability):
     logits = walk.logits[:, number].astype(float)
     scores = walk.logits.astype(float).mean(axis=0) / walk.temperature
     powers = np.exp(scores)
-    also = [percentage(other[number]) for other in walk.others]
     heat = np.rint((len(HEATS) - 1) * walk.heat[number]).astype(np.uint8)
     return part(
         "class", name=name, divisor=french(1 / walk.scale, 0), probability=probability,
@@ -288,8 +282,7 @@ def _class(walk, number, name, probability):
         mean=many("mean", [(len(logits), french(logits.mean(), 3))] if len(logits) > 1 else []),
         temperature=french(walk.temperature, 3), score=french(scores[number], 3),
         power=_power(powers[number]), classes=len(scores), powers=_power(powers.sum()),
-        own=percentage(powers[number] / powers.sum()),
-        average=many("average", [(_others(walk), ", ".join(also), probability)] if also else []))
+        own=percentage(powers[number] / powers.sum()))
 
 
 def _numbers(walk, probabilities, classes):

@@ -10,7 +10,7 @@ from helpers import EVALUATE, FULL, ROOT, interrupt, run, small_evaluation
 
 from ex03_cifar.classifier import RELEASE, mean_by_picture
 
-OF_400 = 97.25  # per cent, what the same network has on the first 400 test images
+OF_400 = 96.25  # per cent, what the same network has on the first 400 test images
 
 
 def test_logits_are_averaged_picture_by_picture():

@@ -76,7 +76,6 @@ REFUSED = {
     "ex03_cifar.evaluate": (
         "--images 0", "--images 10001", "--images nan", "--checkpoint-dir=", "--output-dir=",
         "--data-dir="),
-    "ex03_cifar.ensemble": ("", "one", "one two --checkpoint-dir="),
     "ex03_cifar.benchmark": (
         "--recipe none", "--precision float16", "--seconds 0", "--seconds nan", "--seconds 1e9",
         "--timeline="),

@@ -79,10 +79,11 @@ def test_a_training_step_remembers_the_loss_of_its_images():
     saved = Saved(0, {"sums": [0, 0, 0]}, samples._asdict())
     with tf.Graph().as_default() as graph:
         kernel = np.random.RandomState(1).normal(size=(2, 2, 3, 24)).astype(np.float32)
-        model = training.build(Recipe(widths=(8, 16, 16), label_smoothing=0), 1, kernel)
+        model = training.build(Recipe(widths=(8, 16, 16)), 1, kernel)
         with tf.Session(graph=graph) as session:
             session.run(model.initialise)
-            train_step(session, model, saved, samples, chosen, images, labels)
+            train_step(session, model, saved, samples, chosen, {
+                model.images: images, model.labels: labels, model.targets: np.eye(10)[labels]})
     losses = samples.losses[chosen]
     sums = saved.notes["sums"]
     assert saved.step == 1 and sums[2] == 50 and losses.std() > 0

@@ -13,7 +13,8 @@ import pytest
 from helpers import (FULL, TRAIN, assert_same_bits, block, generated_images, interrupt, remembered, run,
                      small_run, state, states, unblock, variables)
 
-from ex03_cifar.classifier import Classifier
+from ex03_cifar.classifier import Classifier, softmax
+from ex03_cifar.train import probabilities_to_learn, taught_probabilities
 from support import checkpoint
 from support.tf1 import computes_bfloat16, tf
 
@@ -82,6 +83,40 @@ def test_it_learns_in_bfloat16_and_in_parts(small_data, tmp_path):
                                     precision="bfloat16", save_every=600), str(tmp_path / "out"))
     assert code == 0, text
     assert float(re.findall(r"training accuracy ([\d.]+) %", text)[-1]) > 90, text
+
+
+def test_what_is_learnt_are_smoothed_labels_and_by_their_weight_the_teachers():
+    from ex03_cifar.recipes import Recipe
+    recipe = Recipe(label_smoothing=0.2, distillation=0.75)
+    labels = np.array([3, 0], np.int32)
+    targets = probabilities_to_learn(labels, recipe)
+    np.testing.assert_allclose(targets[0], [0.02] * 3 + [0.82] + [0.02] * 6, rtol=1e-6)
+    taught = np.full((2, 10), 0.1, np.float32)
+    np.testing.assert_allclose(probabilities_to_learn(labels, recipe, taught),
+                               0.25 * targets + 0.75 * taught, rtol=1e-6)
+
+
+def test_a_run_begins_with_given_weights_and_its_teachers_are_asked_once(
+        small_data, undisturbed, tmp_path):
+    given, folder = undisturbed[0], str(tmp_path / "taught")
+    tiny = dict.fromkeys(("learning_rate", "bias_learning_rate", "head_learning_rate"), 1e-9)
+    code, text = run(TRAIN, small_run(small_data, folder, epochs=1, init=given, teachers=given,
+                                      **tiny), str(tmp_path / "out"))
+    assert code == 0 and "The teachers look at 400 images." in text, text
+    kernels = [checkpoint.load(path, lambda prefix: tf.train.load_checkpoint(prefix).get_tensor(
+        "network/block3/conv2/kernel")) for path in (folder, given)]
+    np.testing.assert_allclose(*kernels, rtol=0.01)  # Muon keeps their norm, to rounding
+    before = Classifier(given, exact=True)
+    images = generated_images(20, seed=6)[0]
+    both = [before.view_logits(views) for views in (images, images[:, :, ::-1])]
+    np.testing.assert_allclose(taught_probabilities([given, given], images),
+                               softmax(np.mean(both, axis=0)), atol=0.01)
+
+
+def test_weights_of_another_shape_to_begin_with_are_refused(small_data, weights, tmp_path):
+    code, text = run(TRAIN, small_run(small_data, str(tmp_path / "run"), (8, 8, 8), init=weights),
+                     str(tmp_path / "out"))
+    assert code == 2 and "cannot be used" in text and weights in text and "Traceback" not in text
 
 
 def test_ctrl_c_saves_in_the_middle_of_an_epoch_and_the_same_command_goes_on(
