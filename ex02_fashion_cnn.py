@@ -85,7 +85,7 @@ def load_data(data_dir=None):
 
     It is read from `data_dir` or the Keras home, into which Keras downloads it if need be.
     """
-    return idx.load(data_dir, "fashion-mnist", lambda: tf.keras.datasets.fashion_mnist.load_data())
+    return idx.load(data_dir, "fashion-mnist", lambda: tf.keras.datasets.fashion_mnist.load_data)
 
 
 # ---- Augmentation ----
@@ -247,8 +247,9 @@ def train(recipe, options, training_set, held_out, name):
     images, labels = training_set
     epoch_steps = len(images) // recipe.batch_size
     if not epoch_steps:
-        raise UserError("--batch-size %d: there are only %d pictures to train on."
-                        % (recipe.batch_size, len(images)))
+        raise UserError("%s%d: that leaves %d pictures to train on, fewer than a batch of %d." % (
+            "--validation " if options.validation else "--batch-size ",
+            options.validation or recipe.batch_size, len(images), recipe.batch_size))
     teachers = [frozen_network(folder, recipe.precision) for folder in options.teachers]
     settings = dict(dataclasses.asdict(recipe), data=zlib.crc32(labels, zlib.crc32(images)),
                     teachers=[zlib.crc32(teacher.SerializeToString(deterministic=True))

@@ -2,27 +2,24 @@
 
 The data set is Krizhevsky's (https://www.cs.toronto.edu/~kriz/cifar.html).
 """
-import contextlib
 import os
-import sys
+import pickle
 
 import numpy as np
 
 from support.console import UserError, open_regular, reason
+from support.idx import download, keras_home
 
 CLASSES = ("Avion", "Automobile", "Oiseau", "Chat", "Cerf",
            "Chien", "Grenouille", "Cheval", "Bateau", "Camion")
-TRAIN_FILES = tuple("data_batch_%d.bin" % number for number in range(1, 6))
-TEST_FILES = ("test_batch.bin",)
+TRAIN_FILES = tuple("data_batch_%d" % number for number in range(1, 6))
+TEST_FILES = ("test_batch",)
+LAYOUTS = {"cifar-10-batches-bin": ".bin", "cifar-10-batches-py": ""}  # folder, its files' ending
 
 IMAGES_A_FILE = 10000
 RECORD_BYTES = 1 + 3 * 32 * 32  # one label, then the red, the green and the blue plane
-
-
-def default_folder():
-    """Return the default folder of the binary version: in $KERAS_HOME, or else in ~/.keras."""
-    home = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
-    return os.path.join(home, "datasets", "cifar-10-batches-bin")
+# All that the files of cifar-10-batches-py name; a pickle could call any function.
+PICKLED = "_reconstruct", "ndarray", "dtype"
 
 
 def load_train(folder=None, count=50000):
@@ -30,8 +27,8 @@ def load_train(folder=None, count=50000):
 
     Args:
         count: files that hold none of these images are not read.
-        folder: of the binary version; by default `default_folder()`. Where that does not exist,
-            `keras.datasets.cifar10.load_data()` downloads the data set.
+        folder: of the binary version, the Python version or both; by default the Keras home,
+            where `keras.datasets.cifar10.load_data()` downloads the data set if need be.
     Raises:
         UserError: a file is missing or damaged, or the download failed.
     """
@@ -55,6 +52,17 @@ def hold_out(images, labels, count):
     return (images[~held_out], labels[~held_out]), (images[held_out], labels[held_out])
 
 
+def find_layout(home):
+    """Return (folder, its files' ending) of CIFAR-10 in a folder or in a Keras home, or None."""
+    for below in ("",) + tuple(LAYOUTS) + tuple(os.path.join("datasets", name) for name in LAYOUTS):
+        folder = os.path.join(home, below)
+        for ending in LAYOUTS.values():
+            if any(os.path.exists(os.path.join(folder, name + ending))
+                   for name in TRAIN_FILES + TEST_FILES):
+                return folder, ending
+    return None
+
+
 def read_batch(path, count=IMAGES_A_FILE):
     """Return the `count` images uint8 [count,32,32,3] and labels int32 [count] in a file.
 
@@ -62,43 +70,74 @@ def read_batch(path, count=IMAGES_A_FILE):
         UserError: the file is missing, unreadable, of the wrong size or has a label above 9.
     """
     try:
-        with open_regular(path) as stream:
-            records = np.fromfile(stream, np.uint8)
+        labels, planes = (read_records if path.endswith(".bin") else read_pickle)(path)
     except OSError as error:
         raise UserError("CIFAR-10 batch %s cannot be read: %s." % (path, reason(error)))
-    if records.size != count * RECORD_BYTES:
-        raise UserError("CIFAR-10 batch %s has %d bytes, not %d as %d images have: "
-                           "replace the file." % (path, records.size, count * RECORD_BYTES, count))
-    records = records.reshape(count, RECORD_BYTES)
-    labels = records[:, 0].astype(np.int32)
-    if labels.max() > 9:
+    if len(labels) != count or planes.shape != (count, RECORD_BYTES - 1):
+        raise UserError("CIFAR-10 batch %s has %d bytes, not %d as %d images have: replace the file."
+                        % (path, labels.size + planes.size, count * RECORD_BYTES, count))
+    if not 0 <= labels.min() <= labels.max() <= 9:
+        wrong = np.flatnonzero((labels < 0) | (labels > 9))[0]
         raise UserError("CIFAR-10 batch %s has the label %d at image %d, labels are 0 to 9: "
-                           "replace the file." % (path, labels.max(), labels.argmax()))
-    planes = records[:, 1:].reshape(count, 3, 32, 32)
-    return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels
+                        "replace the file." % (path, labels[wrong], wrong))
+    planes = planes.reshape(count, 3, 32, 32)
+    return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels.astype(np.int32)
+
+
+def read_records(path):
+    """Return labels uint8 [N] and planes uint8 [N,3072] of a file of the binary version."""
+    with open_regular(path) as stream:
+        content = np.fromfile(stream, np.uint8)
+    if content.size % RECORD_BYTES:
+        return content[:0], content
+    records = content.reshape(-1, RECORD_BYTES)
+    return records[:, 0], records[:, 1:]
+
+
+def read_pickle(path):
+    """Return labels int [N] and planes uint8 [N,3072] of a file of the Python version."""
+    class Unpickler(pickle.Unpickler):
+        def find_class(self, module, name):
+            if module.split(".")[0] != "numpy" or name not in PICKLED:
+                raise pickle.UnpicklingError("it names %s.%s" % (module, name))
+            return super(Unpickler, self).find_class(module, name)
+
+    with open_regular(path) as stream:
+        try:
+            batch = Unpickler(stream, encoding="bytes").load()
+            return np.array(batch[b"labels"], np.int64), batch[b"data"].astype(np.uint8, "C", "safe")
+        except (OSError, MemoryError):  # which does not show that the file is damaged
+            raise
+        except Exception as error:  # a damaged pickle raises anything
+            raise UserError("CIFAR-10 batch %s is damaged (%s): replace the file."
+                            % (path, reason(error)))
 
 
 def _load(folder, files, keras_split):
-    """Return the images and labels in `files`; without the default folder, download them."""
-    folder = folder or default_folder()
-    if folder == default_folder() and not os.path.isdir(folder):
-        return _download(keras_split)
-    batches = [read_batch(os.path.join(folder, name)) for name in files]
-    images, labels = zip(*batches)
-    return np.concatenate(images), np.concatenate(labels)
+    """Return the images and labels in `files`; where no folder is given, download them if need be."""
+    home = folder or keras_home()
+    layout = find_layout(home)
+    if layout:
+        batches = [read_batch(os.path.join(layout[0], name + layout[1])) for name in files]
+        images, labels = zip(*batches)
+        return np.concatenate(images), np.concatenate(labels)
+    if folder:
+        raise UserError("%s holds neither CIFAR-10's binary version (data_batch_1.bin ...) nor its "
+                        "Python version (data_batch_1 ...)." % folder)
+    return _download(keras_split)
 
 
 def _download(keras_split):
     """Return the training (0) or test (1) split as `keras.datasets` downloads and caches it."""
     from support.tf1 import tf
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # Keras reports its progress
-            images, labels = tf.keras.datasets.cifar10.load_data()[keras_split]
+        images, labels = download(tf.keras.datasets.cifar10.load_data)[keras_split]
     except UserError:
         raise
     except Exception as error:  # Keras raises those of urllib, tarfile, pickle, or a bare one
+        home = os.path.join(keras_home(), "datasets")
         raise UserError(
-            "CIFAR-10 is not in %s and cannot be downloaded (%s): unpack cifar-10-binary.tar.gz "
-            "from https://www.cs.toronto.edu/~kriz/cifar.html in %s."
-            % (default_folder(), error, os.path.dirname(default_folder())))
+            "CIFAR-10 is not in %s and cannot be downloaded (%s): unpack cifar-10-binary.tar.gz or "
+            "cifar-10-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html there."
+            % (home, error))
     return np.ascontiguousarray(images), labels.reshape(-1).astype(np.int32)

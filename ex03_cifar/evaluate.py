@@ -45,9 +45,8 @@ def parse(arguments):
     parser.add_argument("--checkpoint-dir", metavar="DIR", type=checkpoint_folder, default=RELEASE,
                         help="Read the weights in this folder (default: %(default)s).")
     parser.add_argument("--data-dir", metavar="DIR", type=file_path,
-                        default=dataset.default_folder(),
-                        help="Read CIFAR-10's binary version in this folder (default: %(default)s; "
-                             "where that is missing, the data set is downloaded).")
+                        help="Folder of CIFAR-10 (default: in $KERAS_HOME, else in ~/.keras, where "
+                             "Keras downloads it if need be).")
     parser.add_argument("--images", metavar="N", type=whole_number(1, 10000), default=10000,
                         help="Evaluate on the first N test images (default: all 10,000).")
     parser.add_argument("--exact", action="store_true",

@@ -4,7 +4,7 @@ import re
 
 from ex03_cifar.recipes import RECIPES
 from support.arguments import (add_recipe_options, add_training_options, checkpoint_folders,
-                               choose_folders, chosen_recipe, file_path, number, whole_number)
+                               choose_folders, chosen_recipe, checkpoint_folder, number, whole_number)
 from support.console import Parser
 from support.tf1 import fastest
 
@@ -44,11 +44,11 @@ def parser():
     parser = Parser(
         prog="python -m ex03_cifar.train", usage="%(prog)s [options]",
         description="Train the CIFAR-10 network. The same command resumes an interrupted run.")
-    add_training_options(parser, RUN, "CIFAR-10's binary version")
-    parser.add_argument("--init", metavar="DIR", type=file_path,
+    add_training_options(parser, RUN, "CIFAR-10")
+    parser.add_argument("--init", metavar="DIR", type=checkpoint_folder,
                         help="Begin with the weights in this folder, of the same --widths and "
                              "--convolutions, instead of random ones.")
-    parser.add_argument("--teachers", metavar="DIR", type=file_path, nargs="+", default=[],
+    parser.add_argument("--teachers", metavar="DIR", type=checkpoint_folder, nargs="+", default=[],
                         help="Learn from the labels and from the mean of these networks' "
                              "probabilities: folders of weights (see --distillation).")
     add_recipe_options(parser, RECIPES, "fast")

@@ -1,6 +1,4 @@
 """How pytest runs these tests, and what they share: small data sets, weights, a TensorFlow that fails."""
-import os
-
 import numpy as np
 import pytest
 from helpers import generated_images, release, write_batch, write_idx
@@ -35,9 +33,9 @@ def small_fashion(tmp_path_factory):
 def real_data():
     """The folder of the real CIFAR-10, in the Keras home; tests that need it say so without it."""
     from ex03_cifar import dataset
-    if not os.path.isdir(dataset.default_folder()):
-        pytest.skip("the real CIFAR-10 is not in %s" % dataset.default_folder())
-    return dataset.default_folder()
+    from support.idx import keras_home
+    layout = dataset.find_layout(keras_home())
+    return layout[0] if layout else pytest.skip("the real CIFAR-10 is not in %s" % keras_home())
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import TRAIN, run
+from helpers import TRAIN, generated_images, run
 
 from ex03_cifar import dataset
 from support.console import UserError
@@ -65,6 +65,53 @@ def test_a_damaged_batch_is_refused(small_data, tmp_path, damage, sentence):
         dataset.load_train(folder)
 
 
+def write_python_version(folder, images, labels):
+    """Write all files of the Python version, each with these images first, at random after them."""
+    rng = np.random.RandomState(0)
+    for name in dataset.TRAIN_FILES + dataset.TEST_FILES:
+        pixels = rng.randint(0, 256, (10000, 3072)).astype(np.uint8)
+        pixels[:len(images)] = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
+        with open(os.path.join(str(folder), name), "wb") as stream:
+            pickle.dump({b"data": pixels, b"labels": labels.tolist()
+                         + rng.randint(0, 10, 10000 - len(labels)).tolist()}, stream)
+
+
+@pytest.mark.parametrize("below", ["", "cifar-10-batches-py", "datasets/cifar-10-batches-py"])
+def test_the_python_version_is_read_wherever_it_was_unpacked(tmp_path, below):
+    (tmp_path / below).mkdir(parents=True, exist_ok=True)
+    images, labels = generated_images(20, seed=1)
+    write_python_version(tmp_path / below, images, labels)
+    read, read_labels = dataset.load_train(str(tmp_path), count=10020)
+    for first in 0, 10000:
+        assert np.array_equal(read[first:first + 20], images)
+        assert np.array_equal(read_labels[first:first + 20], labels)
+    assert read.dtype == np.uint8 and read_labels.dtype == np.int32 and len(read) == 10020
+
+
+class Calling:
+    def __reduce__(self):
+        return os.mkdir, ("called",)
+
+
+@pytest.mark.parametrize("content, sentence", [
+    ({b"data": Calling()}, r"is damaged .it names posix.mkdir."), ([], "is damaged"),
+    ({b"data": np.zeros((9, 3072), np.uint8), b"labels": [0] * 9}, "has 27657 bytes"),
+    ({b"data": np.zeros((10000, 3072), np.uint8), b"labels": [-1] * 10000}, "has the label -1")])
+def test_a_pickle_of_something_else_is_refused_and_calls_nothing(
+        tmp_path, monkeypatch, content, sentence):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "test_batch").write_bytes(pickle.dumps(content))
+    with pytest.raises(UserError, match="test_batch " + sentence):
+        dataset.load_test(str(tmp_path))
+    assert os.listdir(str(tmp_path)) == ["test_batch"]
+
+
+def test_a_folder_of_another_layout_is_named_as_such(tmp_path):
+    (tmp_path / "airplane").mkdir()
+    with pytest.raises(UserError, match="%s holds neither CIFAR-10's binary" % tmp_path):
+        dataset.load_test(str(tmp_path))
+
+
 def go_offline():
     """Let no data set be found, nor a network; to be called in a program's process."""
     os.environ.update(KERAS_HOME="/nowhere", https_proxy="http://127.0.0.1:9")
@@ -80,20 +127,24 @@ def test_without_files_or_network_the_user_is_told_what_to_put_where(tmp_path):
 
 
 def test_what_keras_downloads_is_read_the_same(tmp_path, monkeypatch):
-    """Only the download itself is replaced: by a folder as Keras unpacks it from the archive."""
+    """Only the download itself is replaced, as Keras unpacks the archive below its cache."""
     from support.tf1 import tf
-    rng = np.random.RandomState(0)
-    for name in ["data_batch_%d" % number for number in range(1, 6)] + ["test_batch"]:
-        with open(str(tmp_path / name), "wb") as stream:
-            pickle.dump({b"data": rng.randint(0, 256, (10000, 3072)).astype(np.uint8),
-                         b"labels": rng.randint(0, 10, 10000).tolist()}, stream)
+    folder = tmp_path / "home" / "datasets" / "cifar-10-batches-py"
+
+    def get_file(*arguments, cache_dir, **options):
+        assert cache_dir == str(tmp_path / "home") and os.path.isdir(cache_dir)
+        folder.mkdir(parents=True)
+        write_python_version(folder, *generated_images(20, seed=1))
+        return str(folder)
     keras = sys.modules[tf.keras.datasets.cifar10.load_data.__module__]
-    monkeypatch.setattr(keras, "get_file", lambda *arguments, **options: str(tmp_path))
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "empty"))
+    monkeypatch.setattr(keras, "get_file", get_file)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
     images, labels = dataset.load_train()
+    for whole, again in zip((images, labels), dataset.load_train()):
+        assert np.array_equal(whole, again)
     assert images.shape == (50000, 32, 32, 3) and images.dtype == np.uint8
     assert images.flags.c_contiguous and labels.shape == (50000,) and labels.dtype == np.int32
-    with open(str(tmp_path / "data_batch_2"), "rb") as stream:
+    with open(str(folder / "data_batch_2"), "rb") as stream:
         second = pickle.load(stream)
     assert images[10007, 3, 5, 1] == second[b"data"][7, 1024 + 3 * 32 + 5]
     assert labels[10007] == second[b"labels"][7]

@@ -410,7 +410,7 @@ def test_notes_of_something_else_are_foreign(loaded, tmp_path, notes):
 
 
 @pytest.mark.parametrize("name", ["train-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz"])
-@pytest.mark.parametrize("damage", ["removed", "truncated", "other labels"])
+@pytest.mark.parametrize("damage", ["removed", "truncated", "not gzip", "other labels"])
 def test_a_damaged_data_set_is_a_sentence(small_fashion, tmp_path, name, damage):
     folder = tmp_path / "data"
     shutil.copytree(str(small_fashion), str(folder))
@@ -418,9 +418,11 @@ def test_a_damaged_data_set_is_a_sentence(small_fashion, tmp_path, name, damage)
         os.remove(str(folder / name))
     elif damage == "truncated":
         (folder / name).write_bytes((folder / name).read_bytes()[:-200])
+    elif damage == "not gzip":
+        (folder / name).write_bytes(b"<html>")
     else:
-        write_idx(folder / name, np.full((768,), 10, np.uint8))
-    with pytest.raises(UserError, match=str(folder)):
+        write_idx(folder / name, np.full((768,), 200, np.uint8))
+    with pytest.raises(UserError, match=str(folder / name)):
         ex02.load_data(str(folder))
 
 
