@@ -3,8 +3,9 @@ import argparse
 import re
 
 from ex03_cifar.recipes import RECIPES
-from support.arguments import (add_recipe_options, add_training_options, checkpoint_folders,
-                               choose_folders, chosen_recipe, checkpoint_folder, number, whole_number)
+from support.arguments import (add_recipe_options, add_training_options, checkpoint_folder,
+                               checkpoint_folders, choose_folders, chosen_recipe, number,
+                               whole_number)
 from support.console import Parser
 from support.tf1 import fastest
 
