@@ -12,7 +12,6 @@ sys.path[:0] = [ROOT, os.path.join(ROOT, "tools")]
 import draw_features  # noqa: E402
 import draw_network  # noqa: E402
 import ex02_fashion_cnn as ex02  # noqa: E402
-from ex03_cifar import explain  # noqa: E402
 from ex03_cifar.classifier import Classifier  # noqa: E402
 from figures import ex02 as figures02, ex03 as figures03  # noqa: E402
 from support.tf1 import tf  # noqa: E402
@@ -69,11 +68,12 @@ def test_the_way_is_computed_layer_by_layer(fashion):
 
 def test_a_unit_sees_the_part_that_is_drawn_and_nothing_else():
     classifier = Classifier(exact=True)
-    layers = explain.layers(classifier)
-    assert len(layers) == 1 + 9
+    convolutions = draw_features.convolutions(classifier)
+    assert len(convolutions) == 9
     rng = np.random.RandomState(1)
     image = rng.randint(0, 256, (32, 32, 3)).astype(np.uint8)
-    for _, (size, step, start), tensor in [stage for layer in layers[:5] for stage in layer]:
+    for place in (1, 1), (1, 2), (1, 3), (2, 1):
+        tensor, (size, step, start) = convolutions[place]
         top, left = start + step * 2, start + step * 3
         inside = np.zeros((32, 32), bool)
         inside[max(0, top):top + size, max(0, left):left + size] = True

@@ -6,6 +6,7 @@
 From layer to layer a filter sees more of the image and responds to more of what is in it.
 """
 import os
+import re
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -18,7 +19,7 @@ from PIL import Image
 
 from ex03_cifar import dataset
 from ex03_cifar.classifier import RELEASE, Classifier
-from ex03_cifar.explain import DRAWN_SIDE, grad_cam, layers, position
+from ex03_cifar.explain import DRAWN_SIDE, grad_cam
 from ex03_cifar.views import picture_views
 from support import console
 from support.arguments import add_output_dir, file_path
@@ -29,6 +30,23 @@ BATCH = 250
 DOUBTFUL = 544  # number of a test image: a boat on a trailer
 UNITS, PARTS = 3, 4  # rows and columns for each convolution
 DRAWN = (1, 1), (1, 3), (2, 1), (2, 3), (3, 1), (3, 3)  # block and convolution
+
+
+def convolutions(classifier):
+    """Return {(block, convolution): (the tensor of its sums, their receptive field)}.
+
+    The field is (size, step, start), alike for rows and columns: the sum number i depends on `size`
+    pixels from start + i * step on; start is negative where zero padding is added.
+    """
+    found, size, step, start = {}, 2, 1, 0  # after the whitening
+    for operation in classifier.session.graph.get_operations():
+        place = re.match(r"network/block(\d+)/conv(\d+)", operation.name)
+        if place and operation.type == "Conv2D":
+            size, start = size + 2 * step, start - step
+            found[tuple(map(int, place.groups()))] = operation.outputs[0], (size, step, start)
+        elif operation.type == "MaxPool" and operation.name.startswith("network/block"):
+            size, step = size + step, 2 * step
+    return found
 
 
 def largest_sums(classifier, tensors, images):
@@ -87,10 +105,10 @@ def main():
     from figures.ex03 import draw_explanation, draw_features
     classifier = Classifier(given.checkpoint_dir, exact=True)
     images = dataset.load_train(count=IMAGES)[0]
-    sums = {position(layer): layer[0] for layer in layers(classifier)}
-    chosen = [place + (sums[place].maps, sums[place].field) for place in DRAWN if place in sums]
+    sums = convolutions(classifier)
+    chosen = [place + sums[place] for place in DRAWN if place in sums]
     largest = largest_sums(classifier, [tensor for _, _, tensor, _ in chosen], images)
-    drawn = [(block, number, field.size, exciting_parts(classifier, tensor, field, maxima, images))
+    drawn = [(block, number, field[0], exciting_parts(classifier, tensor, field, maxima, images))
              for maxima, (block, number, tensor, field) in zip(largest, chosen)]
     for language, name in (("en", "ex03_features.png"), ("fr", "fr_niveaux.png")):
         draw_features(drawn, os.path.join(given.output_dir, name), language)
