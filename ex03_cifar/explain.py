@@ -35,7 +35,7 @@ def page_network(classifier):
     layers += [_folded(classifier, name, name.replace("conv", "norm")) for name in sorted(names)]
     return dict(
         layers=layers, head=_variable(classifier, "network/head/kernel"), logitScale=LOGIT_SCALE,
-        temperature=float(_variable(classifier, "temperature")), threshold=TTA_THRESHOLD,
+        temperature=float(classifier.temperature), threshold=TTA_THRESHOLD,
         mean=MEAN, deviation=DEVIATION, side=views.SIDE, photoSide=views.PHOTO_SIDE,
         squareCrop=views.SQUARE_CROP, margin=views.MARGIN, least=views.LEAST,
         shortSide=SHORT_SIDE, longest=LONGEST)
