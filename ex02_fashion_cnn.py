@@ -16,7 +16,6 @@ if __name__ == "__main__":  # before anything is imported that may be missing
 
 import dataclasses
 import json
-import time
 import types
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -26,8 +25,8 @@ from PIL import Image
 
 from support import arguments, checkpoint, console, idx, photograph, reports
 from support.arguments import setting
-from support.console import Interrupted, UserError, say
-from support.run_state import RunState, Saved, StopRequest
+from support.console import UserError, postponed_interrupts, say
+from support.run_state import RunState, Saved, diverged
 from support.summaries import open_summaries, write_scalars
 from support.tf1 import all_finite, fastest, kept_in_float32, quiet_stderr, tf
 
@@ -254,44 +253,35 @@ def train(recipe, options, training_set, held_out, name):
     settings = dict(dataclasses.asdict(recipe), data=zlib.crc32(labels, zlib.crc32(images)),
                     teachers=[zlib.crc32(teacher.SerializeToString(deterministic=True))
                               for teacher in teachers])
-    state = RunState(options.checkpoint_dir, settings)
     steps = epoch_steps * recipe.epochs
+    state = RunState(options.checkpoint_dir, settings, steps, options.save_every)
+    if state.finished(options.fresh):
+        return
     model = training_graph(recipe, steps, teachers)
-    with tf.Session(graph=model.graph) as session:
-        if options.fresh:
-            state.clear()
-        saved = state.resume(session, model.state_saver, say)
+    with tf.Session(graph=model.graph) as session, postponed_interrupts() as state.interrupts:
+        saved = state.resume(session, model.state_saver)
         if not saved:
             session.run(model.initialise)
             saved = Saved(0, {"history": [], "sums": [0, 0]}, {})
-        say("%s step %d of %d: %d epochs of %d pictures, seed %d" % (
-            "Resuming after" if saved.step else "Training from", saved.step, steps, recipe.epochs,
-            len(images), recipe.seed))
-        notes, due = saved.notes, time.monotonic() + options.save_every
-        writer = open_summaries(options.logdir, model.graph)
-        with console.progress(steps, "step", saved.step) as bar, StopRequest() as stop:
-            for step, batch in batches(images, labels, recipe, saved.step):
-                train_step(session, model, notes, step, batch)
-                seen = step % epoch_steps + 1
+        say("Training for %d epochs of %d pictures, seed %d: %d steps."
+            % (recipe.epochs, len(images), recipe.seed, steps - saved.step))
+        notes, writer = saved.notes, open_summaries(options.logdir, model.graph)
+        with console.progress(steps, "step", saved.step) as bar:
+            for batch in batches(images, labels, recipe, saved.step):
+                train_step(session, model, saved, batch)
+                seen = (saved.step - 1) % epoch_steps + 1
                 bar.set_postfix(loss=notes["sums"][0] / seen, refresh=False)
                 bar.update()
                 if seen == epoch_steps:
                     end_epoch(session, model, notes, held_out, epoch_steps, name)
                     writer = write_scalars(writer, notes["history"][-1], len(notes["history"]))
-                if stop.requested or seen == epoch_steps or time.monotonic() > due:
-                    saved.step = step + 1
-                    state.save(session, model.state_saver, saved)
-                    due = time.monotonic() + options.save_every
-                if stop.requested:
-                    raise Interrupted("Interrupted after step %d, saved in %s: the same command, "
-                                      "without --fresh, resumes." % (step + 1, state.folder))
-        save_weights(options.checkpoint_dir, recipe, session, model.weights,
-                     {"settings": settings, "history": notes["history"]})
-        state.clear()
+                state.keep(session, model.state_saver, saved, due=seen == epoch_steps)
+        state.finish(saved, checkpoint.meta_graph(inference_graph(recipe).graph),
+                     checkpoint.values_of(session, model.weights))
 
 
 def batches(images, labels, recipe, start):
-    """Yield (step, (images, labels)) from step `start` on; the next epoch is prepared meanwhile."""
+    """Yield the images and labels of each step from `start` on; the next epoch is made meanwhile."""
     size = recipe.batch_size
     steps = len(images) // size
     with ThreadPoolExecutor(1) as pool:
@@ -301,17 +291,18 @@ def batches(images, labels, recipe, start):
             coming = pool.submit(epoch_data, images, labels, recipe, epoch + 1)
             for step in range(max(start, epoch * steps), (epoch + 1) * steps):
                 first = step % steps * size
-                yield step, [whole[first:first + size] for whole in shown]
+                yield [whole[first:first + size] for whole in shown]
 
 
-def train_step(session, model, notes, step, batch):
-    """Train one step and add its loss and accuracy to the sums of the epoch."""
+def train_step(session, model, saved, batch):
+    """Train one step; count it, and add its loss and accuracy to the sums of the epoch."""
     feed = {model.images: batch[0], model.labels: batch[1], model.training: True}
     loss, accuracy, finite = session.run([model.loss, model.accuracy, model.train], feed)
+    saved.step += 1
     if not finite:
-        raise UserError("training diverged: loss %s, or a weight is not finite after step %d. Use "
-                        "--fresh and a lower --learning-rate." % (loss, step + 1))
-    notes["sums"] = [notes["sums"][0] + float(loss), notes["sums"][1] + float(accuracy)]
+        raise diverged(saved.step, loss)
+    sums = saved.notes["sums"]
+    sums[:] = sums[0] + float(loss), sums[1] + float(accuracy)
 
 
 def end_epoch(session, model, notes, held_out, steps, name):
@@ -348,13 +339,6 @@ def shape(notes):
     """Return a `Recipe` of the shape of the network that a checkpoint's notes are about."""
     return Recipe(**{name: notes["settings"].get(name)
                      for name in ("filters", "kernel_sizes", "dense_units")})
-
-
-def save_weights(folder, recipe, session, variables, notes):
-    """Save the network's `variables`, as trained in `session`, with its graph and the notes."""
-    checkpoint.save_weights(folder, checkpoint.meta_graph(inference_graph(recipe).graph),
-                            checkpoint.values_of(session, variables),
-                            {".json": json.dumps(notes, indent=1).encode()})
 
 
 def frozen_network(folder, precision):
@@ -428,7 +412,10 @@ def predict(folder, paths):
 def release(folder):
     """Verify the weights in `folder` and make them the released ones."""
     model, session, notes = load_network(folder)
-    save_weights(RELEASE, shape(notes), session, model.graph.get_collection("variables"), notes)
+    checkpoint.save_weights(
+        RELEASE, checkpoint.meta_graph(inference_graph(shape(notes)).graph),
+        checkpoint.values_of(session, model.graph.get_collection("variables")),
+        {".json": json.dumps(notes, indent=1).encode()})
     say("Released the weights of %s. To draw their pictures: "
         "python ex02_fashion_cnn.py --evaluate --output-dir images" % folder)
 

@@ -9,7 +9,6 @@ if __name__ == "__main__":  # before anything is imported that may be missing
 
 import dataclasses
 import functools
-import json
 import os
 import time
 import zlib
@@ -25,8 +24,8 @@ from ex03_cifar.network import whitening_kernel
 from ex03_cifar.release import draw_history, release
 from ex03_cifar.views import cifar_views
 from support import checkpoint, console
-from support.console import Interrupted, UserError, say
-from support.run_state import RunState, Saved, StopRequest
+from support.console import postponed_interrupts, say
+from support.run_state import RunState, Saved, diverged
 from support.summaries import open_summaries, write_scalars
 from support.tf1 import tf
 
@@ -60,23 +59,22 @@ def train(recipe, run, open_session=training_session):
     settings = dict(dataclasses.asdict(recipe), data=zlib.crc32(labels, zlib.crc32(images)),
                     init=run.init and weights_name(run.init),
                     teachers=sorted(map(weights_name, run.teachers)))
-    state = RunState(run.checkpoint_dir, settings)
-    training_set, held_out = dataset.hold_out(images, labels, recipe.validation)
-    kernel = whitening_kernel(training_set[0][:WHITENING_IMAGES])
     steps = recipe.schedule.epoch_ends[-1]
-    with open_session(recipe, steps, kernel) as (session, model), StopRequest() as stop:
-        if run.fresh:
-            state.clear()
-        saved = begin(session, model, state, run, training_set[0])
-        fit(session, model, recipe, run, state, saved, training_set, held_out, stop)
-        write_weights(session, model, recipe, run.checkpoint_dir, held_out,
-                      {"settings": settings, "history": saved.notes["history"]})
-        state.clear()
+    state = RunState(run.checkpoint_dir, settings, steps, run.save_every)
+    history = state.finished(run.fresh)
+    if not history:
+        training_set, held_out = dataset.hold_out(images, labels, recipe.validation)
+        kernel = whitening_kernel(training_set[0][:WHITENING_IMAGES])
+        with open_session(recipe, steps, kernel) as (session, model):
+            saved = begin(session, model, state, run, training_set[0])
+            with postponed_interrupts() as state.interrupts:
+                fit(session, model, recipe, run, state, saved, training_set, held_out)
+                finish(session, model, recipe, state, saved, held_out)
+        history = saved.notes["history"]
     path = os.path.join(pictures, "ex03_training.png")
-    draw_history(saved.notes["history"], recipe, path)
-    say("Saved the weights in %s, drew %s.\nTo try them: %s" % (
-        run.checkpoint_dir, path,
-        console.command("./predict", run.checkpoint_dir, options.RELEASE) + " images/avion.jpg"))
+    draw_history(history, recipe, path)
+    say("Drew %s.\nTo try the weights: %s images/avion.jpg" % (
+        path, console.command("./predict", run.checkpoint_dir, options.RELEASE)))
 
 
 def weights_name(folder):
@@ -86,10 +84,8 @@ def weights_name(folder):
 
 def begin(session, model, state, run, images):
     """Restore an interrupted run, or begin one on `images` uint8 [N,32,32,3]; return its `Saved`."""
-    saved = state.resume(session, model.state_saver, say)
+    saved = state.resume(session, model.state_saver)
     if saved:
-        say("Resuming from step %d (epoch %d), saved in %s."
-            % (saved.step, len(saved.notes["history"]) + 1, state.folder))
         return saved
     session.run(model.initialise)
     if run.init:
@@ -138,10 +134,10 @@ def probabilities_to_learn(labels, recipe, taught=None):
     return targets if taught is None else targets + np.float32(recipe.distillation) * (taught - targets)
 
 
-def fit(session, model, recipe, run, state, saved, training_set, held_out, stop):
+def fit(session, model, recipe, run, state, saved, training_set, held_out):
     """Train from the step of `saved`, which is updated in place, to the end.
 
-    Each set is (images uint8 [N,32,32,3], labels int32 [N]); `stop` is a `StopRequest`.
+    Each set is (images uint8 [N,32,32,3], labels int32 [N]).
     """
     (images, labels), ends, start = training_set, recipe.schedule.epoch_ends, saved.step
     say("Training on %d images, %d held out, %d steps; at the end the weights in %s are replaced."
@@ -152,7 +148,7 @@ def fit(session, model, recipe, run, state, saved, training_set, held_out, stop)
     bar = console.progress(ends[-1] * recipe.batch_size, "image", start * recipe.batch_size,
                            always=True)
     with bar:
-        began = kept = time.monotonic()
+        began = time.monotonic()
         for epoch, indices, batch in sampling.batches(images, samples, recipe, start):
             train_step(session, model, saved, samples, indices, {
                 model.images: batch, model.labels: labels[indices],
@@ -164,14 +160,7 @@ def fit(session, model, recipe, run, state, saved, training_set, held_out, stop)
                 writer = write_scalars(writer, dict(
                     saved.notes["history"][-1],
                     learning_rate=float(session.run(model.learning_rate))), epoch + 1)
-            last, stopping = saved.step == ends[-1], stop.requested
-            if last or stopping or time.monotonic() - kept > run.save_every:
-                state.save(session, model.state_saver, saved)
-                kept = time.monotonic()
-            if stopping and not last:
-                raise Interrupted("Interrupted after step %d, saved in %s: the same command, "
-                                  "without --fresh, resumes from there."
-                                  % (saved.step, state.folder))
+            state.keep(session, model.state_saver, saved, due=saved.step == ends[-1])
 
 
 def train_step(session, model, saved, samples, indices, feed):
@@ -180,9 +169,7 @@ def train_step(session, model, saved, samples, indices, feed):
         [model.train, model.losses, model.loss, model.correct], feed)
     saved.step += 1
     if not healthy:
-        raise UserError(
-            "training diverged: the loss or a weight is not finite after step %d (loss %s). Start "
-            "over with --fresh and a smaller --learning-rate." % (saved.step, loss))
+        raise diverged(saved.step, loss)
     samples.losses[indices] = losses
     sums = saved.notes["sums"]
     sums[:] = sums[0] + float(loss) * len(indices), sums[1] + int(correct), sums[2] + len(indices)
@@ -211,8 +198,8 @@ def end_epoch(session, model, notes, held_out, rate):
     say("%s  (%.0f images/s so far)" % (text, rate))
 
 
-def write_weights(session, model, recipe, folder, held_out, notes):
-    """Fit the temperature on the held-out images; write weights, graph and `notes` to `folder`."""
+def finish(session, model, recipe, state, saved, held_out):
+    """Fit the temperature on the held-out images, and save weights and graphs."""
     images, labels = held_out
     if len(images):
         views = cifar_views(images)
@@ -220,8 +207,7 @@ def write_weights(session, model, recipe, folder, held_out, notes):
         logits = mean_by_picture(logits, np.full(len(images), views.shape[1]))
         model.temperature.load(fit_temperature(logits, labels), session)
     graphs = inference_graphs(recipe.widths, recipe.convolutions)
-    checkpoint.save_weights(folder, graphs[GRAPH], checkpoint.values_of(session, model.released),
-                            dict(graphs, **{".json": json.dumps(notes, indent=1).encode()}))
+    state.finish(saved, graphs[GRAPH], checkpoint.values_of(session, model.released), graphs)
 
 
 if __name__ == "__main__":

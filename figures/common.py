@@ -9,15 +9,13 @@ import functools
 import io
 import logging
 import os
-import signal
-import threading
 import uuid
 import zlib
 
 import numpy as np
 from PIL import Image
 
-from support.console import UserError, printable, reason
+from support.console import UserError, postponed_interrupts, printable, reason
 
 WIDTH = 8.3  # inches
 SMALL, MEDIUM, LARGE = 9, 11, 13  # points
@@ -42,7 +40,7 @@ def write_whole(path, write):
         content = io.BytesIO()
         write(content)
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        with postponed_signals():
+        with postponed_interrupts():
             _replace(target, content.getvalue())
     except OSError as error:
         raise UserError("%s cannot be written: %s." % (path, reason(error))) from error
@@ -58,30 +56,6 @@ def _replace(target, content):
         with contextlib.suppress(OSError):
             os.remove(unfinished)
         raise
-
-
-@contextlib.contextmanager
-def postponed_signals():
-    """Let Ctrl-C and SIGTERM wait until the block has ended, whichever thread they reach.
-
-    Python runs its handlers in the main thread only, so replacing them there suffices, where
-    a signal mask would hold for one thread of many. Elsewhere than there nothing changes.
-    """
-    arrived, handlers = [], {}
-    try:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):  # SIGINT, whose handler raises, last
-                if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                    handlers[number] = signal.signal(number, lambda *call: arrived.append(call))
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        for number, frame in arrived[:1]:
-            if callable(handlers[number]):
-                handlers[number](number, frame)
-            else:
-                os.kill(os.getpid(), number)
 
 
 def save_png(picture, path):

@@ -3,7 +3,6 @@
 stdout is the result, everything else goes to stderr. Exit codes: 0 done; 1 something asked for was
 not done; 2 wrong usage or no usable checkpoint; 130 interrupted by Ctrl-C.
 """
-import _thread
 import argparse
 import contextlib
 import errno
@@ -12,14 +11,12 @@ import re
 import signal
 import stat
 import sys
-import time
+import threading
 
+from support.environment import (ENGLISH, STOPPING, WINDOWS, complain, decoded, end_on_interrupts,
+                                 explain_missing, is_interactive, leave, printable, quoted)
 from support.environment import ROOT as REPOSITORY
-from support.environment import explain_missing, is_interactive, quoted
 
-PATIENCE = 5  # seconds, from Ctrl-C to the end
-# Where KeyboardInterrupt is not safe: TensorFlow's files, and the import of any module.
-UNSAFE = re.compile(r"[/\\](tensorflow|tensorflow_core|tf_keras)[/\\]|^<frozen importlib")
 OWN = "support", "figures", "ex03_cifar", "tools"
 IMAGES = os.path.join(REPOSITORY, "images")
 
@@ -42,48 +39,51 @@ class Interrupted(UserError):
     code = 130
 
 
-def run(main):
+def run(main, language=ENGLISH):
     """Run a program to its exit code: `main()` returns one (None is 0) or raises a `UserError`.
 
     What the user can meet becomes a sentence; a programming error stays a traceback. Ctrl-C exits
     silently with code 130, and a reader that goes away (`| head -1`) with 141, as SIGPIPE does.
     """
     open_closed_streams()
-    for stream in sys.stdout, sys.stderr:
-        if hasattr(stream, "reconfigure"):  # no character fails in an encoding that lacks it
-            stream.reconfigure(errors="backslashreplace")
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN and not is_interactive():
-        signal.signal(signal.SIGINT, interrupt)
+    choose_encodings()
+    end_on_interrupts()
     try:
         code = main() or 0
         sys.stdout.flush()
     except Interrupted as stop:
         print(printable(stop), file=sys.stderr)
         code = stop.code
-    except KeyboardInterrupt:
-        code = 130
-    except BrokenPipeError:
-        code = 141
     except Exception as error:
-        sentence = explain(error)
-        if sentence is None:
+        sentence = explain(error, language)
+        if is_reader_gone(error):
+            code = 141
+        elif sentence is None:
             raise
-        complain(sentence)
-        code = getattr(error, "code", 1)
+        else:
+            complain(sentence, language)
+            code = getattr(error, "code", 1)
     leave(code)
 
 
-def explain(error):
+def explain(error, language):
     """Return the sentence for an exception that the user can do something about, or None."""
     if isinstance(error, UserError):
         return str(error)
     if is_out_of_memory(error):
-        return "out of memory, or no thread can be started."
+        return language["memory"]
     if isinstance(error, OSError) and error.errno is not None:
-        return "%s%s." % ("" if error.filename is None else "%s: " % error.filename, reason(error))
+        return language["system" if error.filename is None else "file"].format(
+            path=error.filename, reason=reason(error), code=errno.errorcode.get(error.errno))
     if isinstance(error, ModuleNotFoundError) and error.name.split(".")[0] not in OWN:
-        return explain_missing([error.name])
+        return explain_missing([error.name], language)
     return None
+
+
+def is_reader_gone(error):
+    """Return whether what reads a stream has ended; Windows has a second number for that."""
+    return isinstance(error, OSError) and error.filename is None and (
+        error.errno == errno.EPIPE or WINDOWS and error.errno == errno.EINVAL)
 
 
 def is_out_of_memory(error):
@@ -94,58 +94,77 @@ def is_out_of_memory(error):
             or bool(re.search("start new thread|failed to map segment", text)))
 
 
-def interrupt(number, frame):
-    """Raise KeyboardInterrupt; where that is not safe, end the process at once.
+@contextlib.contextmanager
+def postponed_interrupts():
+    """Let the first Ctrl-C or SIGTERM wait until the block has ended, whichever thread it reaches.
 
-    Within TensorFlow or an import the exception may be swallowed, come out as another one, or leave
-    a lock held for which the process waits at its end. Elsewhere the process ends in time as well.
+    The context gives a list to which the signal's number is then appended, for a loop to look at.
+    A person who insists is not kept waiting. Python runs its handlers in the main thread only, so
+    replacing them there suffices; elsewhere than there nothing changes.
     """
-    while frame:
-        if UNSAFE.search(frame.f_code.co_filename):
-            if sys.stderr.isatty():
-                os.write(sys.stderr.fileno(), b"\n")  # below the progress bar
-            os._exit(128 + number)
-        frame = frame.f_back
-    _thread.start_new_thread(lambda: (time.sleep(PATIENCE), os._exit(128 + number)), ())
-    raise KeyboardInterrupt
+    arrived, handlers = [], {}
+
+    def postpone(number, frame):
+        arrived.append(number)
+        if len(arrived) > 1:
+            handlers[number](number, frame)
+
+    if threading.current_thread() is threading.main_thread():
+        handlers = {number: signal.getsignal(number) for number in STOPPING}
+        handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for number in handlers:
+        signal.signal(number, postpone)
+    try:
+        yield arrived
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for number in arrived:  # unless an exception tells what happened
+        handlers[number](number, None)
 
 
-def leave(code):
-    """End the process; a stream without a reader does not add a traceback of its own."""
+def choose_encodings():
+    """Have stdout and stderr write UTF-8, or what a terminal or PYTHONIOENCODING asks for."""
     for stream in sys.stdout, sys.stderr:
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    sys.exit(code)
+        if not hasattr(stream, "reconfigure"):
+            continue  # a notebook's, which takes text
+        encoding = "utf-8"
+        with contextlib.suppress(LookupError, UnicodeEncodeError):  # ASCII has no French
+            if stream.isatty() or "PYTHONIOENCODING" in os.environ:
+                "é".encode(stream.encoding)
+                encoding = stream.encoding
+        # No character fails in an encoding that lacks it.
+        stream.reconfigure(encoding=encoding, errors="backslashreplace")
 
 
-def complain(sentence):
-    """Print an error sentence on stderr."""
-    with contextlib.suppress(OSError):
-        print("error: %s" % printable(sentence), file=sys.stderr, flush=True)
+def silence_libraries():
+    """Keep file descriptor 2, where TensorFlow and libtiff write as they like, from the user.
+
+    Not before another Python may take over, which needs it for its own errors.
+    """
+    if is_interactive():
+        return
+    encoding = sys.stderr.encoding
+    sys.stderr = open(os.dup(2), "w", encoding=encoding, errors="backslashreplace")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, which prints errors without the control characters that a file name may have."""
+    """argparse in the language of a program; a file name's control characters are escaped."""
+
+    def __init__(self, *arguments, language=ENGLISH, **options):
+        super(Parser, self).__init__(*arguments, **options)
+        self.language = language
 
     def error(self, message):
-        super(Parser, self).error(printable(message))
+        for pattern, words in self.language["arguments"]:
+            message = re.sub(pattern, words, message)
+        print((self.format_usage() or self.description.split("\n")[0]).rstrip(), file=sys.stderr)
+        complain(message, self.language)
+        sys.exit(2)
 
-
-def decoded(text):
-    """Return a path, or a text with one in it, as UTF-8 can hold it; other bytes as `\\xNN`."""
-    try:
-        encoded = os.fsencode(text)
-    except UnicodeEncodeError:  # more than a path, in a locale that cannot write it
-        encoded = text.encode("utf-8", "backslashreplace")
-    return encoded.decode("utf-8", "backslashreplace")
-
-
-def printable(text):
-    """Return a text in one line, its control characters escaped (those of a path, say)."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode()
-                   for c in decoded(str(text)))
+    def _print_message(self, message, file=None):
+        print(message.rstrip(), file=file, flush=True)
 
 
 def open_closed_streams():

@@ -1,35 +1,49 @@
 """What a program checks before it imports a package: Ctrl-C, Python's version, the packages.
 
 Only the standard library is imported and the syntax is Python 3.6's, so that any Python 3 can say
-what is wrong.
+what is wrong. The sentences that every program has in common stand here, in each language.
 """
+import contextlib
 import os
 import signal
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 WINDOWS = os.name == "nt"
-SENTENCES = {
+STOPPING = signal.SIGINT, signal.SIGTERM
+ENGLISH = {
+    "error": "error: %s",
     "python": "no TensorFlow for Python %s works here: use Python 3.10, 3.11, 3.12 or 3.13 (or "
               "3.7, which has TensorFlow 1.15).",
     "packages": "these packages are not installed: %s. To install them: %s",
-    "docstrings": "tf-keras needs docstrings: run Python without -OO and without PYTHONOPTIMIZE=2."}
+    "docstrings": "tf-keras needs docstrings: run Python without -OO and without PYTHONOPTIMIZE=2.",
+    "memory": "out of memory, or no thread can be started.",
+    "file": "{path}: {reason}.",
+    "system": "{reason}.",
+    "arguments": ()}
+FRENCH = {
+    "error": "Erreur: %s.",
+    "python": "TensorFlow n'existe pas pour Python %s ; il faut Python 3.10, 3.11, 3.12 ou 3.13 "
+              "(ou 3.7, avec TensorFlow 1.15)",
+    "packages": "il manque %s ; pour l'installer : %s",
+    "memory": "la mémoire ne suffit pas",
+    "file": "le système refuse l'accès à {path} ({code})",
+    "system": "le système refuse l'accès à un fichier ({code})",
+    "arguments": (  # of argparse's sentences
+        (r"^argument ", "l'option "),
+        (r": expected one argument", " attend une valeur"),
+        (r": ignored explicit argument .*", " n'attend pas de valeur"))}
 
 
-def complain(sentence):
-    print("error: " + sentence, file=sys.stderr)
-
-
-def check(*packages, sentences=SENTENCES, complain=complain):
+def check(*packages, language=ENGLISH):
     """Return where the program can run, or continue in the repository's `.venv` where that can.
 
-    Otherwise the program ends with code 2, after `complain(sentence)`.
+    Otherwise the program ends with code 2, after a sentence.
 
     Args:
         packages: names of modules that it needs besides NumPy, Pillow, TensorFlow and tqdm.
-        sentences: what may be wrong, in the user's language, by the keys of SENTENCES.
     """
-    end_on_ctrl_c()
+    end_on_interrupts()
     version = sys.version_info[:2]
     wrong = version < (3, 7) or version in ((3, 8), (3, 9))
     wanted = {"numpy", "PIL", "tensorflow", "tqdm"}.union(packages)
@@ -39,26 +53,75 @@ def check(*packages, sentences=SENTENCES, complain=complain):
     if wrong or missing:
         _go_on_in_own_environment()
     if wrong or missing and version > (3, 13):
-        complain(sentences["python"] % ".".join(map(str, version)))
+        complain(language["python"] % ".".join(map(str, version)), language)
     elif missing:
-        complain(explain_missing(missing, sentences))
+        complain(explain_missing(missing, language), language)
     elif "tf_keras" in wanted and sys.flags.optimize > 1:
-        complain(sentences["docstrings"])
+        complain(language["docstrings"], language)
     else:
         return
     sys.exit(2)
 
 
-def explain_missing(packages, sentences=SENTENCES):
+def explain_missing(packages, language=ENGLISH):
     """Return the sentence about packages that are not installed."""
-    return sentences["packages"] % (", ".join(packages), "%s -m pip install -r %s" % (
+    return language["packages"] % (", ".join(packages), "%s -m pip install -r %s" % (
         quoted(sys.executable), quoted(os.path.join(ROOT, "requirements.txt"))))
 
 
-def end_on_ctrl_c():
-    """Let Ctrl-C end the process quietly with code 130, as long as no other handler is set."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler and not is_interactive():
-        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+def complain(sentence, language=ENGLISH):
+    """Print an error on stderr, in one line."""
+    with contextlib.suppress(OSError):
+        print(language["error"] % printable(sentence), file=sys.stderr)
+        sys.stderr.flush()
+
+
+def decoded(text):
+    """Return a path, or a text with one in it, as UTF-8 can hold it; other bytes as `\\xNN`."""
+    try:
+        encoded = os.fsencode(text)
+    except UnicodeEncodeError:  # more than a path, in a locale that cannot write it
+        encoded = text.encode("utf-8", "backslashreplace")
+    return encoded.decode("utf-8", "backslashreplace")
+
+
+def printable(text):
+    """Return a text in one line, its control characters escaped (those of a path, say)."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode()
+                   for c in decoded(str(text)))
+
+
+def end_on_interrupts():
+    """Let Ctrl-C and SIGTERM end the process at once, with code 130 or 143.
+
+    Nothing is lost by that: files are put in their places whole (`console.postponed_interrupts`).
+    An exception in the middle of TensorFlow or an import could be swallowed, come out as another
+    one, or leave a lock held for which the process waits at its end.
+    """
+    for number in STOPPING:
+        if signal.getsignal(number) is not signal.SIG_IGN and not is_interactive():
+            signal.signal(number, interrupt)
+
+
+def interrupt(number, frame):
+    """Handle a signal: end the process."""
+    with contextlib.suppress(Exception):
+        if sys.stderr.isatty():
+            os.write(sys.stderr.fileno(), b"\n")  # below the progress bar
+    leave(128 + number)
+
+
+def leave(code):
+    """End at once: all is written, and taking TensorFlow down in good order would take a second."""
+    for stream in sys.stdout, sys.stderr:
+        with contextlib.suppress(Exception):  # without a reader, say
+            stream.flush()
+    if is_interactive():
+        sys.exit(code)
+    if "matplotlib" in sys.modules:
+        import atexit
+        atexit._run_exitfuncs()  # it may have made a folder for its cache
+    os._exit(code)
 
 
 def is_interactive():

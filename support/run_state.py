@@ -1,4 +1,8 @@
-"""An interrupted training resumes, bit for bit: its state on disk, its lock, and Ctrl-C."""
+"""An interrupted training resumes, bit for bit, and a finished one is remembered.
+
+What the loops of all trainings have in common stands here: to begin or resume, to save in time, to
+stop at Ctrl-C, to finish.
+"""
 import contextlib
 import dataclasses
 import io
@@ -6,13 +10,13 @@ import json
 import os
 import re
 import shutil
-import signal
 import sqlite3
+import time
 
 import numpy as np
 
-from support import checkpoint
-from support.console import UsageError, UserError, printable, reason
+from support import checkpoint, reports
+from support.console import Interrupted, UsageError, UserError, printable, reason, say
 
 KEPT = 2  # states, the newest and the one before it
 
@@ -21,8 +25,8 @@ KEPT = 2  # states, the newest and the one before it
 class Saved:
     """What a run keeps besides its variables; its loop updates it in place."""
 
-    step: int
-    notes: dict   # what JSON can hold
+    step: int     # how many were trained
+    notes: dict   # what JSON can hold; "history" is a list of one dict for each epoch
     arrays: dict  # of name to NumPy array
 
 
@@ -30,18 +34,27 @@ class RunState:
     """The folder `state` below a checkpoint folder, locked for this process.
 
     It holds the newest states, each a checkpoint of its own in `step-00001234`: all variables, and
-    what the loop keeps besides. A finished run clears it.
+    what the loop keeps besides. A finished run clears it; what remembers it are its weights.
+
+    `interrupts` is the list of `console.postponed_interrupts`, for which the loop of a training
+    sets it.
     """
 
-    def __init__(self, folder, settings):
+    interrupts = ()
+
+    def __init__(self, folder, settings, steps=0, save_every=0):
         """Lock the state below `folder`.
 
         Args:
+            folder: that of the weights which the run will save.
             settings: a dict of what JSON holds; only a run with the same settings can resume.
+            steps: how many the whole run has.
+            save_every: seconds, the longest time between two saved states.
         Raises:
             UserError: the folder cannot be written, or another training has locked it.
         """
         self.folder, self.settings = os.path.join(folder, "state"), settings
+        self.weights, self.last, self.save_every = folder, steps, save_every
         try:
             os.makedirs(self.folder, exist_ok=True)
             # SQLite locks files on every system; the lock ends with its process, however that ends.
@@ -54,6 +67,69 @@ class RunState:
                                 "another --checkpoint-dir." % folder)
             raise UserError("the training state cannot be written to %s: %s."
                             % (self.folder, reason(error)))
+
+    def finished(self, fresh):
+        """Return the history of the training with these settings that has finished, else None.
+
+        It has if its weights are in the folder, and no interrupted one is to be resumed.
+
+        Args:
+            fresh: start over: remove an interrupted training, and return None.
+        Raises:
+            checkpoint.CheckpointError: the weights cannot be read for now.
+        """
+        if fresh:
+            self.clear()
+        manifest = os.path.join(self.weights, checkpoint.MANIFEST)
+        if fresh or self.steps() or not os.path.isfile(manifest):
+            return None
+        try:
+            notes = checkpoint.load(
+                self.weights, lambda prefix: reports.read_notes(prefix + ".json", ()), (".json",))
+        except checkpoint.CheckpointError as error:
+            if error.problem == "unreadable":
+                raise
+            return None
+        changes = self._differences(notes["settings"])
+        if changes:
+            say("%s has the weights of a finished training with other options (%s): they are "
+                "replaced at the end of this one." % (self.weights, changes))
+            return None
+        say("This training has finished, and its weights are in %s: --fresh starts over."
+            % self.weights)
+        return notes["history"]
+
+    def keep(self, session, saver, saved, due):
+        """After a step, save the run where that is due: at the latest after `save_every` seconds.
+
+        Raises:
+            Interrupted: Ctrl-C or SIGTERM came, and there are steps to train.
+            checkpoint.CheckpointError: as `save` does.
+        """
+        if due or self.interrupts or time.monotonic() - self.kept > self.save_every:
+            self.save(session, saver, saved)
+            self.kept = time.monotonic()
+        if self.interrupts and saved.step < self.last:
+            raise Interrupted("Interrupted after step %d, saved in %s: the same command, without "
+                              "--fresh, resumes from there." % (saved.step, self.folder))
+
+    def finish(self, saved, graph, values, files=()):
+        """Save the weights of a run that was trained to its end, and what remembers it.
+
+        Args:
+            graph, values, files: as `checkpoint.save_weights` takes them.
+        Raises:
+            Interrupted: Ctrl-C or SIGTERM came meanwhile.
+            checkpoint.CheckpointError: the weights cannot be written; the states are still there.
+        """
+        notes = {"settings": self.settings, "history": saved.notes["history"]}
+        checkpoint.save_weights(self.weights, graph, values,
+                                dict(files, **{".json": json.dumps(notes, indent=1).encode()}))
+        self.clear()
+        text = "Saved the weights in %s." % self.weights
+        if self.interrupts:
+            raise Interrupted(text + " The training has finished.")
+        say(text)
 
     def save(self, session, saver, saved):
         """Save the variables and `saved`, a `Saved`.
@@ -79,11 +155,9 @@ class RunState:
             if step not in kept:
                 shutil.rmtree(path, ignore_errors=True)
 
-    def resume(self, session, saver, say):
+    def resume(self, session, saver):
         """Restore the newest state that is not damaged; delete none.
 
-        Args:
-            say: a function that takes a line of text for the user.
         Returns:
             a `Saved`, or None if there is no state.
         Raises:
@@ -93,7 +167,11 @@ class RunState:
         def use(prefix):
             with open(prefix + ".json", encoding="utf-8") as stream:
                 noted = json.load(stream)
-            self._compare(noted["settings"], json.loads(json.dumps(self.settings)))
+            changes = self._differences(noted["settings"])
+            if changes:
+                raise UsageError(
+                    "%s holds an interrupted run with other options (%s): give the same options "
+                    "to resume it, or --fresh to start over." % (self.folder, changes))
             for what, now in ("cores", cores()), ("devices", devices(session)):
                 if noted.get(what, now) != now:  # sums are split among them
                     say("Saved on %d %s, resumed on %d: the same to rounding, not bit for bit."
@@ -103,10 +181,12 @@ class RunState:
             saver.restore(session, prefix)
             return saved
 
-        damaged = []
+        damaged, self.kept = [], time.monotonic()
         for step in self.steps():
             try:
-                return checkpoint.load(self._path(step), use, expected=(".json", ".npz"))
+                saved = checkpoint.load(self._path(step), use, expected=(".json", ".npz"))
+                say("Resuming from step %d of %d, saved in %s." % (step, self.last, self.folder))
+                return saved
             except checkpoint.CheckpointError as error:
                 if error.problem not in ("damaged", "missing"):
                     raise
@@ -129,14 +209,12 @@ class RunState:
         if self.steps():
             raise UserError("the states in %s cannot be removed." % self.folder)
 
-    def _compare(self, saved, given):
-        differing = ["%s %s, now %s" % (name, saved.get(name), given.get(name))
-                     for name in sorted(set(saved) | set(given))
-                     if saved.get(name) != given.get(name)]
-        if differing:
-            raise UsageError(
-                "%s holds an interrupted run with other options (%s): give the same options to "
-                "resume it, or --fresh to start over." % (self.folder, "; ".join(differing)))
+    def _differences(self, saved):
+        """Return in words how the settings of another run, a dict, differ from these."""
+        given = json.loads(json.dumps(self.settings))
+        return "; ".join("%s %s, now %s" % (name, saved.get(name), given.get(name))
+                         for name in sorted(set(saved) | set(given))
+                         if saved.get(name) != given.get(name))
 
     def _folders(self):
         """Return a dict of step to folder, also of states that are incomplete."""
@@ -159,20 +237,7 @@ def devices(session):
     return sum(device.device_type == "CPU" for device in session.list_devices())
 
 
-class StopRequest:
-    """While active, the first Ctrl-C (or SIGTERM) only asks the loop to stop after its step."""
-
-    def __enter__(self):
-        self.requested = False
-        self._previous = {number: signal.signal(number, self._request)
-                          for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def _request(self, number, frame):
-        if self.requested:  # a person who insists is not kept waiting
-            raise KeyboardInterrupt
-        self.requested = True
-
-    def __exit__(self, *exception):
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+def diverged(step, loss):
+    """Return the error of a training whose loss, or a weight, is not finite after a step."""
+    return UserError("training diverged: the loss or a weight is not finite after step %d (loss "
+                     "%s). Start over with --fresh and a smaller --learning-rate." % (step, loss))

@@ -1,7 +1,12 @@
 """How pytest runs these tests, and what they share: small data sets, weights, a TensorFlow that fails."""
+import sys
+
 import numpy as np
 import pytest
 from helpers import generated_images, release, write_batch, write_idx
+
+from support import console
+
 
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory):
@@ -36,6 +41,17 @@ def real_data():
     from support.idx import keras_home
     layout = dataset.find_layout(keras_home())
     return layout[0] if layout else pytest.skip("the real CIFAR-10 is not in %s" % keras_home())
+
+
+@pytest.fixture
+def ending(monkeypatch, capsys):
+    """Return a function that runs a program's `main` in this process: -> (exit code, stdout, stderr)."""
+    def run(main):
+        with pytest.raises(SystemExit) as end:
+            console.run(main)
+        return (end.value.code,) + tuple(capsys.readouterr())
+    monkeypatch.setattr(console, "leave", sys.exit)
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,13 @@
 """One dialect for all programs: exit codes, error sentences, streams that are closed."""
 import argparse
 import os
+import signal
 import sys
 
 import pytest
-from helpers import ROOT, run_command, start_command
+from helpers import run_command
 
-from support import arguments, console
+from support import arguments, console, environment
 
 
 def raises(error):
@@ -21,13 +22,10 @@ def raises(error):
     (raises(console.UserError("No.")), 1, "error: No.\n"),
     (raises(console.UsageError("No.")), 2, "error: No.\n"),
     (raises(console.Interrupted("Saved.")), 130, "Saved.\n"),
-    (raises(KeyboardInterrupt()), 130, ""),
-    (raises(BrokenPipeError()), 141, ""),
+    (raises(BrokenPipeError(32, "Broken pipe")), 141, ""),
     (raises(FileNotFoundError(2, "No such file", "a")), 1, "error: a: No such file.\n")])
-def test_each_ending_has_its_code(main, code, sentence, capsys):
-    with pytest.raises(SystemExit) as end:
-        console.run(main)
-    assert (end.value.code,) + tuple(capsys.readouterr()) == (code, "", sentence)
+def test_each_ending_has_its_code(main, code, sentence, ending):
+    assert ending(main) == (code, "", sentence)
 
 
 def error_of(name, message):
@@ -44,10 +42,8 @@ OURS = [TypeError("'int' object is not iterable"), ValueError("no"), ModuleNotFo
 
 
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
-def test_memory_that_runs_out_is_a_sentence(error, capsys):
-    with pytest.raises(SystemExit):
-        console.run(raises(error))
-    assert capsys.readouterr().err == "error: out of memory, or no thread can be started.\n"
+def test_memory_that_runs_out_is_a_sentence(error, ending):
+    assert ending(raises(error))[2] == "error: out of memory, or no thread can be started.\n"
 
 
 @pytest.mark.parametrize("error", OURS, ids=lambda error: type(error).__name__)
@@ -56,10 +52,9 @@ def test_a_programming_error_stays_a_traceback(error):
         console.run(raises(error))
 
 
-def test_a_missing_package_is_a_sentence(capsys):
-    with pytest.raises(SystemExit):
-        console.run(raises(ModuleNotFoundError("No module named 'scipy.io'", name="scipy.io")))
-    assert "not installed: scipy.io. To install" in capsys.readouterr().err
+def test_a_missing_package_is_a_sentence(ending):
+    error = ModuleNotFoundError("No module named 'scipy.io'", name="scipy.io")
+    assert "not installed: scipy.io. To install" in ending(raises(error))[2]
 
 
 def test_no_character_of_a_path_breaks_a_line_or_fails():
@@ -68,9 +63,11 @@ def test_no_character_of_a_path_breaks_a_line_or_fails():
             "    console.say('drew \\x1b[31m\\udcff/é.png\\nand')\n"
             "    raise console.UserError('no \\x07\\n\\u20ac')\n"
             "console.run(main)")
-    done = run_command(sys.executable, "-c", code, env={"PYTHONIOENCODING": "ascii"})
-    assert done.stdout == "drew \\x1b[31m\\xff/\\xe9.png\nand\n"
-    assert done.stderr == "error: no \\x07\\n\\u20ac\n"
+    for encoding, shown in ("cp850", "\\u20ac"), ("ascii", "\u20ac"):  # UTF-8, in which all is
+        done = run_command(sys.executable, "-c", code, env={"PYTHONIOENCODING": encoding},
+                           encoding="utf-8" if encoding == "ascii" else encoding)
+        assert done.stdout == "drew \\x1b[31m\\xff/\xe9.png\nand\n"
+        assert done.stderr == "error: no \\x07\\n%s\n" % shown
 
 
 @pytest.mark.parametrize("program", [
@@ -110,47 +107,52 @@ def test_a_folder_is_made_or_a_sentence(tmp_path):
     assert not list((tmp_path / "new").iterdir())
 
 
-NEVER_RELEASED = """
+INTERRUPTED = """
 import os, signal, threading
 from support import console
-console.PATIENCE = 1
 def main():
     lock = threading.Lock()
     lock.acquire()
     try:
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.%s)
+    except BaseException:
+        print("swallowed")
     finally:
         lock.acquire()
 console.run(main)
 """
 
 
-SWALLOWED = """
-import os, signal, time
-def build():
-    try:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_the_process_at_once_whatever_it_does(number):
+    """TensorFlow turns an exception into another one, or leaves a lock held that it waits for."""
+    done = run_command(sys.executable, "-c", INTERRUPTED % number.name, timeout=20)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", "")
+
+
+@pytest.fixture
+def came(monkeypatch):
+    """The codes with which this process was to end at a signal, a list."""
+    handlers, codes = [(number, signal.getsignal(number)) for number in environment.STOPPING], []
+    monkeypatch.setattr(environment, "leave", codes.append)
+    environment.end_on_interrupts()
+    yield codes
+    for number, handler in handlers:
+        signal.signal(number, handler)
+
+
+def test_an_interrupt_waits_for_the_end_of_a_block_unless_the_user_insists(came):
+    with console.postponed_interrupts() as arrived:
         os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(1)
-    except KeyboardInterrupt:
-        pass
-"""
-
-
-def test_an_interrupt_amid_tensorflows_code_ends_the_process_at_once(tmp_path):
-    """Its C++ code turns the exception into another one, prints that, and continues."""
-    (tmp_path / "tensorflow").mkdir()
-    (tmp_path / "tensorflow" / "__init__.py").write_text("")
-    (tmp_path / "tensorflow" / "nest.py").write_text(SWALLOWED)
-    process = start_command(
-        sys.executable, "-c", "from support import console\nfrom tensorflow import nest\n"
-        "console.PATIENCE = 100\nconsole.run(nest.build)",
-        env=dict(PYTHONPATH=os.pathsep.join((str(tmp_path), ROOT))))
-    stdout, stderr = process.communicate(timeout=20)
-    assert (process.returncode, stdout, stderr) == (130, "", "")
-
-
-def test_an_interrupt_that_leaves_a_lock_held_ends_the_process_all_the_same():
-    """As TensorFlow's graph may: its lock's release waits for a lock within it."""
-    process = start_command(sys.executable, "-c", NEVER_RELEASED)
-    stdout, stderr = process.communicate(timeout=20)
-    assert (process.returncode, stdout, stderr) == (130, "", "")
+        with console.postponed_interrupts() as inner:
+            assert arrived == [signal.SIGINT] and inner == came == []
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert inner == [signal.SIGTERM] and came == []
+        assert came == [128 + signal.SIGTERM]  # the second within the outer one
+    assert came[-2:] == [128 + signal.SIGINT, 128 + signal.SIGTERM]
+    del came[:]
+    with pytest.raises(ValueError):
+        with console.postponed_interrupts():
+            os.kill(os.getpid(), signal.SIGINT)
+            raise ValueError("what happened")
+    assert came == []

@@ -26,11 +26,10 @@ def run(*arguments, **options):
     return run_command(sys.executable, SCRIPT, *map(str, arguments), **options)
 
 
-def ending(capsys, *arguments):
-    """Exit code, stdout and stderr of the program, run in this process."""
-    with pytest.raises(SystemExit) as end:
-        console.run(lambda: ex01_filters.main([str(argument) for argument in arguments]))
-    return (end.value.code,) + tuple(capsys.readouterr())
+@pytest.fixture
+def ended(ending):
+    """Return a function that runs the program: -> (exit code, stdout, stderr)."""
+    return lambda *words: ending(lambda: ex01_filters.main([str(word) for word in words]))
 
 
 def scipy_patterns(luma):
@@ -128,28 +127,28 @@ def test_any_size_in_any_strips_equals_scipy(monkeypatch, shape, strip_pixels):
 
 @pytest.mark.parametrize("name, content, words", [
     ("missing.png", None, "does not exist"), ("notes.png", b"no picture", "is not a picture")])
-def test_a_bad_picture_gets_one_sentence(tmp_path, capsys, name, content, words):
+def test_a_bad_picture_gets_one_sentence(tmp_path, ended, name, content, words):
     if content:
         (tmp_path / name).write_bytes(content)
-    code, out, err = ending(capsys, tmp_path / name, "--output-dir", tmp_path / "out")
+    code, out, err = ended(tmp_path / name, "--output-dir", tmp_path / "out")
     assert (code, out) == (1, "")
     assert err.startswith("error: ") and words in err and name in err and err.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_cannot_be_written_gets_one_sentence(tmp_path, capsys):
+def test_a_folder_that_cannot_be_written_gets_one_sentence(tmp_path, ended):
     (tmp_path / "file").write_text("in the way")
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-        code, _, err = ending(capsys, "--output-dir", folder)
+        code, _, err = ended("--output-dir", folder)
         assert code == 1 and err.startswith("error: nothing can be written to %s" % folder)
         assert err.count("\n") == 1
 
 
-def test_a_picture_is_not_replaced_by_its_own_result(tmp_path, capsys):
+def test_a_picture_is_not_replaced_by_its_own_result(tmp_path, ended):
     path = tmp_path / "ex01_vertical.png"
     photo().save(str(path))
     before = path.read_bytes()
-    code, _, err = ending(capsys, path, "--output-dir", tmp_path)
+    code, _, err = ended(path, "--output-dir", tmp_path)
     assert code == 2 and "--output-dir" in err
     assert path.read_bytes() == before
 
@@ -176,9 +175,9 @@ def numpy_kernel(picture, kernel):
     ("sharpen", [[0, -1, 0], [-1, 5, -1], [0, -1, 0]]),
     ("emboss", [[-2, -1, 0], [-1, 1, 1], [0, 1, 2]]),
     ("outline", [[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]])])
-def test_a_kernel_filters_each_colour(tmp_path, capsys, text, numbers):
+def test_a_kernel_filters_each_colour(tmp_path, ended, text, numbers):
     photo().save(str(tmp_path / "a.png"))
-    assert ending(capsys, "--kernel", text, tmp_path / "a.png", "--output-dir", tmp_path)[0] == 0
+    assert ended("--kernel", text, tmp_path / "a.png", "--output-dir", tmp_path)[0] == 0
     with Image.open(str(tmp_path / "ex01_kernel.png")) as result:
         np.testing.assert_array_equal(np.array(result), numpy_kernel(photo(), np.array(numbers)))
     assert len(list(tmp_path.iterdir())) == 2
@@ -189,8 +188,8 @@ def test_a_kernel_filters_each_colour(tmp_path, capsys, text, numbers):
     ("", "0 numbers do not form"), ("1 0 0 0 x 0 0 0 1", "is neither numbers nor one of blur"),
     ("Blur", "is neither numbers nor one of blur"), ("nan", "not below a million"),
     ("1e30", "not below a million")])
-def test_what_is_no_kernel_is_a_sentence(tmp_path, capsys, text, words):
-    code, _, err = ending(capsys, "--kernel", text, "--output-dir", tmp_path / "out")
+def test_what_is_no_kernel_is_a_sentence(tmp_path, ended, text, words):
+    code, _, err = ended("--kernel", text, "--output-dir", tmp_path / "out")
     assert code == 2 and words in err and not (tmp_path / "out").exists()
 
 
@@ -200,7 +199,7 @@ def test_no_folder_name_breaks_the_output(tmp_path):
     done = run("--kernel", "2", "images/avion.jpg", "--output-dir", folder,
                env={"PYTHONIOENCODING": "ascii"})
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "Wrote %s/d\\xe9\\x1b[31m/ex01_kernel.png\n" % tmp_path
+    assert done.stdout == "Wrote %s/d\u00e9\\x1b[31m/ex01_kernel.png\n" % tmp_path
 
 
 MEASURE = """

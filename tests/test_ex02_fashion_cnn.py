@@ -14,6 +14,7 @@ from PIL import Image
 import ex02_fashion_cnn as ex02
 from support import checkpoint, idx
 from support.console import UserError
+from support.run_state import Saved
 
 PICTURES = ["ex02_confusion.png", "ex02_predictions.png", "ex02_training.png"]
 
@@ -257,7 +258,7 @@ def test_a_run_that_was_killed_and_interrupted_ends_in_the_same_weights(
     code, text = ex02_run(arguments[:-1] + [4], tmp_path)
     assert code == 2 and "seed 3, now 4" in text and "--fresh" in text
     code, text = ex02_run(arguments, tmp_path)
-    assert code == 0 and "Resuming after step" in text, text
+    assert code == 0 and "Resuming from step" in text, text
     assert text.splitlines()[-3] == trained[1].splitlines()[-3]
     assert contents(tmp_path) == contents(trained[0])
     assert list((tmp_path / "checkpoint" / "state").glob("step-*")) == []
@@ -304,7 +305,7 @@ def test_a_run_resumes_with_its_own_teachers_alone(small_fashion, trained, tmp_p
     code, text = ex02_run(arguments[:-2], tmp_path)
     assert code == 2 and "teachers" in text and "--fresh" in text, text
     code, text = ex02_run(arguments, tmp_path)
-    assert code == 0 and "Resuming after step" in text, text
+    assert code == 0 and "Resuming from step" in text, text
     code, text = ex02_run(["--evaluate"] + arguments[-2:], tmp_path)
     assert code == 2 and "--teachers is for training" in text
 
@@ -318,9 +319,9 @@ def test_weights_that_are_not_finite_after_a_finite_loss_stop_the_run():
         kernel, = [variable for variable in model.graph.get_collection("variables")
                    if variable.name == "network/output/kernel:0"]
         kernel.load(np.full(kernel.shape, 1e9), session)  # equal logits, but for the decay
-        notes, batch = {"sums": [0, 0]}, (noise(8, seed=0), np.arange(8))
-        with pytest.raises(UserError, match=r"diverged: loss \d.*--fresh"):
-            ex02.train_step(session, model, notes, 0, batch)
+        saved, batch = Saved(0, {"sums": [0, 0]}, {}), (noise(8, seed=0), np.arange(8))
+        with pytest.raises(UserError, match=r"diverged: .*after step 1 \(loss \d.*--fresh"):
+            ex02.train_step(session, model, saved, batch)
 
 
 @pytest.mark.parametrize("more, sentence", [

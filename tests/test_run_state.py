@@ -4,8 +4,9 @@ import os
 
 import numpy as np
 import pytest
-from support import run_state
-from support.console import UsageError, UserError
+
+from support import checkpoint, run_state
+from support.console import Interrupted, UsageError, UserError
 from support.run_state import RunState, Saved
 from support.tf1 import tf
 
@@ -28,22 +29,22 @@ SETTINGS = {"seed": 1, "widths": (1, 2)}
 
 
 def test_a_run_resumes_from_the_newest_state_that_is_not_damaged_and_deletes_none(
-        tmp_path, session):
-    state, said = RunState(str(tmp_path), SETTINGS), []
+        tmp_path, session, capsys):
+    state = RunState(str(tmp_path), SETTINGS)
     for step in 1, 2, 4:
         save(state, session, step)
     assert state.steps() == [4, 2]
     newest, = glob.glob(os.path.join(state.folder, "step-00000004", "*.data*"))
     os.truncate(newest, 10)
-    saved = state.resume(session, session.saver, said.append)
-    assert (saved.step, saved.notes) == (2, {"sum": 0.2}) and newest in said[0]
+    saved = state.resume(session, session.saver)
+    assert (saved.step, saved.notes) == (2, {"sum": 0.2}) and newest in capsys.readouterr().out
     assert saved.arrays["order"].tolist() == [0, 1] and state.steps() == [4, 2]
     weights = session.run(tf.global_variables()[0])
     assert weights.tobytes() == np.full(50, 0.2, np.float32).tobytes()
     save(state, session, 3)  # the damaged one is not counted among the states that are kept
     assert state.steps() == [3, 2]
     state.clear()
-    assert state.resume(session, session.saver, said.append) is None
+    assert state.resume(session, session.saver) is None
 
 
 @pytest.mark.parametrize("failing", ["open", "load", "restore"])
@@ -52,8 +53,9 @@ def test_a_run_resumes_from_the_newest_state_that_is_not_damaged_and_deletes_non
     tf.errors.ResourceExhaustedError(None, None, "Too many open files"),
     tf.errors.UnknownError(None, None, "Input/output error")],
     ids=lambda error: type(error).__name__ + str(getattr(error, "errno", "")))
-def test_a_passing_error_is_not_taken_for_damage(tmp_path, session, monkeypatch, failing, error):
-    state, said = RunState(str(tmp_path), SETTINGS), []
+def test_a_passing_error_is_not_taken_for_damage(
+        tmp_path, session, monkeypatch, capsys, failing, error):
+    state = RunState(str(tmp_path), SETTINGS)
     save(state, session, 1)
     save(state, session, 2)
 
@@ -64,11 +66,11 @@ def test_a_passing_error_is_not_taken_for_damage(tmp_path, session, monkeypatch,
         patch.setattr({"open": "support.checkpoint.open_regular", "load": "numpy.load",
                        "restore": "tensorflow.compat.v1.train.Saver.restore"}[failing], fail)
         with pytest.raises((type(error), UserError)) as raised:
-            state.resume(session, session.saver, said.append)
+            state.resume(session, session.saver)
     assert "--fresh" not in str(raised.value) and "another network" not in str(raised.value)
     assert getattr(raised.value, "problem", "unreadable") == "unreadable"
-    assert said == [] and state.steps() == [2, 1]
-    assert state.resume(session, session.saver, said.append).step == 2
+    assert capsys.readouterr().out == "" and state.steps() == [2, 1]
+    assert state.resume(session, session.saver).step == 2
 
 
 def test_settings_that_differ_are_named(tmp_path, session):
@@ -76,8 +78,51 @@ def test_settings_that_differ_are_named(tmp_path, session):
     save(state, session, 1)
     with pytest.raises(UsageError, match="seed 1, now 2.*--fresh"):
         state.settings = dict(SETTINGS, seed=2)
-        state.resume(session, session.saver, print)
+        state.resume(session, session.saver)
     assert state.steps() == [1]
+
+
+def finish(folder, session, interrupts=()):
+    """Train a run of three steps to its end, `interrupts` having come during the last."""
+    state, history = RunState(folder, SETTINGS, steps=3, save_every=1000), [{"loss": 0.5}]
+    assert state.resume(session, session.saver) is None
+    state.interrupts, saved = interrupts, Saved(3, {"history": history}, {})
+    state.keep(session, session.saver, saved, due=False)
+    try:
+        state.finish(saved, checkpoint.meta_graph(session.graph),
+                     checkpoint.values_of(session, tf.global_variables()))
+    finally:
+        assert state.steps() == []
+        state.lock.close()
+
+
+def finished(folder, settings=SETTINGS, fresh=False):
+    """Return what a next training finds there of one that has finished."""
+    state = RunState(folder, settings)
+    try:
+        return state.finished(fresh)
+    finally:
+        state.lock.close()
+
+
+def test_a_finished_run_is_remembered_until_fresh_or_other_options(tmp_path, session, capsys):
+    folder = str(tmp_path)
+    assert finished(folder) is None and capsys.readouterr().out == ""
+    finish(folder, session)
+    assert capsys.readouterr().out == "Saved the weights in %s.\n" % folder
+    assert finished(folder) == [{"loss": 0.5}]
+    assert "has finished" in capsys.readouterr().out
+    assert finished(folder, fresh=True) is None and capsys.readouterr().out == ""
+    assert finished(folder, dict(SETTINGS, seed=2)) is None
+    assert "finished training with other options (seed 1, now 2)" in capsys.readouterr().out
+    os.remove(glob.glob(os.path.join(folder, "weights-*.index"))[0])
+    assert finished(folder) is None
+
+
+def test_ctrl_c_during_the_last_save_says_what_was_saved(tmp_path, session):
+    with pytest.raises(Interrupted, match="^Saved the weights in .* The training has finished"):
+        finish(str(tmp_path), session, interrupts=[2])
+    assert finished(str(tmp_path))
 
 
 def test_a_second_run_in_the_folder_is_refused(tmp_path):
@@ -88,9 +133,9 @@ def test_a_second_run_in_the_folder_is_refused(tmp_path):
     RunState(str(tmp_path), SETTINGS)
 
 
-def test_another_number_of_cores_is_announced(tmp_path, session, monkeypatch):
-    state, said = RunState(str(tmp_path), SETTINGS), []
+def test_another_number_of_cores_is_announced(tmp_path, session, monkeypatch, capsys):
+    state = RunState(str(tmp_path), SETTINGS)
     save(state, session, 1)
     monkeypatch.setattr(run_state, "cores", lambda: 999)
-    state.resume(session, session.saver, said.append)
-    assert "resumed on 999: the same to rounding, not bit for bit" in said[0]
+    state.resume(session, session.saver)
+    assert "resumed on 999: the same to rounding, not bit for bit" in capsys.readouterr().out
