@@ -20,6 +20,7 @@ from support.tf1_small import small_tensorflow
 # Bytes, on two cores, for its small part that predicts, and for all of it.
 SMALL_SPACE, WHOLE_SPACE = 2 * 10 ** 9, 2500 * 10 ** 6
 M_ARENA_MAX = -8  # malloc.h's
+LAZY_COMPILATION = "--tf_xla_enable_lazy_compilation"
 _one_import = threading.RLock()
 _start_small = False
 
@@ -72,6 +73,11 @@ def _prepare(space):
     # (docs/measurements.md).
     if "avx2" in features:
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    # XLA would compile the first shape that it meets, and others once they come again: a run that
+    # is resumed where images become larger would round otherwise than one that was not.
+    flags = os.environ.get("TF_XLA_FLAGS", "").strip()
+    if flags[:1] in ("", "-") and LAZY_COMPILATION not in flags:  # else it is the user's own choice
+        os.environ["TF_XLA_FLAGS"] = "%s=false %s" % (LAZY_COMPILATION, flags)
 
 
 def _check_memory(needed):

@@ -1,4 +1,4 @@
-"""Every program in hard surroundings: streams, memory, open files, the environment, Ctrl-C.
+"""Every program in hard surroundings: streams, memory, open files, the environment.
 
 tests/README.md is the list of what was attacked, and names the test of each.
 """
@@ -12,7 +12,7 @@ import sys
 
 import pytest
 from helpers import (BENCHMARK, EVALUATE, FULL, PREDICT, ROOT, SAMPLE, TRAIN, predict, run, run_command,
-                     small_evaluation, small_run, start, start_command)
+                     small_evaluation, small_run, start)
 
 PROGRAMS = ("predict", "ex01_filters", "ex02_fashion_cnn", TRAIN, EVALUATE)
 every_program = pytest.mark.parametrize("program", PROGRAMS)
@@ -142,29 +142,6 @@ def test_no_variable_of_the_environment_disturbs(arguments, weights, fashion, tm
     assert "Traceback" not in done.stderr and "Warning" not in done.stderr
     assert program != "predict" or done.stdout.startswith("Prédiction: ") and done.stderr == ""
     assert picture.exists()
-
-
-# ---- Ctrl-C ----
-
-IMPORTING = '''
-import os, signal, time
-try:
-    os.kill(os.getpid(), signal.SIGINT)
-    time.sleep(5)
-except KeyboardInterrupt:
-    raise ImportError("initialization failed")
-'''
-
-
-@every_program
-def test_an_interrupt_while_tensorflow_is_imported_is_quiet(arguments, tmp_path, program):
-    for package in "tensorflow", "tensorflow/compat", "tensorflow/compat/v1":
-        (tmp_path / package).mkdir()
-        (tmp_path / package / "__init__.py").write_text(IMPORTING if package.endswith("v1") else "")
-    process = start_command(*command(program) + arguments[program], env=dict(PYTHONPATH=str(tmp_path)))
-    stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert stdout == stderr == ""
 
 
 # ---- The list of attacks ----
