@@ -3,6 +3,7 @@
 Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391) weights the channels of the last convolution
 by the mean gradient of the class's logit and keeps what speaks for the class.
 """
+import re
 from collections import namedtuple
 
 import numpy as np
@@ -27,12 +28,11 @@ def page_network(classifier):
 
     A dict of numbers and, in it, the `layers` in their order and `head` float32 [C,10].
     """
-    suffix, names = "/kernel", []
-    for operation in classifier.session.graph.get_operations():
-        if operation.name.startswith("network/block") and operation.name.endswith(suffix):
-            names.append(operation.name[len("network/"):-len(suffix)])
+    names = [re.match(r"network/(block\d+/conv\d+)/kernel$", operation.name)
+             for operation in classifier.session.graph.get_operations()]
     layers = [_folded(classifier, "whitening", "whitening_norm")]
-    layers += [_folded(classifier, name, name.replace("conv", "norm")) for name in sorted(names)]
+    layers += [_folded(classifier, name.group(1), name.group(1).replace("conv", "norm"))
+               for name in names if name]
     return dict(
         layers=layers, head=_variable(classifier, "network/head/kernel"), logitScale=LOGIT_SCALE,
         temperature=float(classifier.temperature), threshold=TTA_THRESHOLD,
@@ -101,4 +101,5 @@ def class_maps(classifier, pixels, classes):
     """
     maps = classifier.session.run(last_maps(classifier), {classifier.images: pixels[np.newaxis]})[0]
     weights = LOGIT_SCALE * _variable(classifier, "network/head/kernel")[:, classes]
-    return np.maximum(maps.astype(np.float32).dot(weights / maps[..., 0].size), 0).transpose(2, 0, 1)
+    weighted = maps.astype(np.float32).dot(weights / maps[..., 0].size)
+    return np.maximum(weighted, 0).transpose(2, 0, 1)

@@ -31,31 +31,29 @@ def write_page(name, pictures, network, probabilities, classes, origin, path):
     Raises:
         UserError: the file cannot be written; one that was there is untouched.
     """
-    read, shown = pictures
-    shown = shown.copy()
+    shown, best, weights = pictures[1].copy(), int(np.argmax(probabilities)), []
     shown.thumbnail((LONGEST, LONGEST))
-    kernels = [layer.kernel for layer in network["layers"]]
-    data = dict(
-        network, classes=classes, probabilities=rounded(probabilities), head=rounded(network["head"]),
-        layers=[dict(name=layer.name, size=layer.kernel.shape[0], channels=layer.kernel.shape[2],
-                     filters=layer.kernel.shape[3], bias=rounded(layer.bias))
-                for layer in network["layers"]],
-        picture=data_uri(read, "PNG"), shown=data_uri(shown, "JPEG", quality=88))
-    best = int(np.argmax(probabilities))
+    data = dict(network, classes=classes, probabilities=listed(probabilities), layers=[],
+                head=listed(network["head"]), picture=data_uri(pictures[0], "PNG"),
+                shown=data_uri(shown, "JPEG", quality=88))
+    for layer in network["layers"]:
+        size, _, channels, filters = layer.kernel.shape
+        data["layers"].append(dict(name=layer.name, size=size, channels=channels, filters=filters,
+                                   length=size * size * channels, bias=listed(layer.bias)))
+        # Each filter's numbers one after another, as those of a window.
+        weights.append(layer.kernel.reshape(-1, filters).T.ravel().astype("<f2"))
     values = dict(
         name=html.escape(name), prediction=classes[best], origin=origin,
         percentage=("%.1f\u00a0%%" % (100 * probabilities[best])).replace(".", ","),
         data=json.dumps(data).replace("<", "\\u003c"),
-        # In half precision, each filter's numbers one after another, as a window's are.
-        weights=encoded(np.concatenate([kernel.reshape(-1, kernel.shape[3]).T.ravel()
-                                        for kernel in kernels]).astype("<f2")))
+        weights=base64.b64encode(np.concatenate(weights)).decode("ascii"))
     with open(TEMPLATE, encoding="utf-8") as stream:
         text = re.sub(r" (?=[:;?!»](\s|<))|(?<=«) ", "\u00a0", stream.read())  # no line ends there
     content = re.sub(r"\{\{(\w+)\}\}", lambda match: values[match.group(1)], text)
     write_whole(path, lambda stream: stream.write(content.encode("utf-8")))
 
 
-def rounded(numbers):
+def listed(numbers):
     return np.round(np.asarray(numbers, float), 7).tolist()
 
 
@@ -63,9 +61,4 @@ def data_uri(picture, kind, **options):
     """Return a Pillow image as the text of a data URI."""
     stream = io.BytesIO()
     picture.save(stream, kind, **options)
-    return "data:image/%s;base64,%s" % (kind.lower(), encoded(stream.getvalue()))
-
-
-def encoded(content):
-    """Return bytes, or those of an array, in base64."""
-    return base64.b64encode(bytes(content)).decode("ascii")
+    return "data:image/%s;base64,%s" % (kind.lower(), base64.b64encode(stream.getvalue()).decode())
