@@ -14,6 +14,7 @@ IMAGES_A_RUN, VIEWS_A_RUN = 200, 32  # of CIFAR-10's size, and of photographs: b
 LARGE_BATCH = 64  # pictures from which the graph for large batches saves more than its loading takes
 GRAPH, LARGE_BATCH_GRAPH = ".meta", ".large.meta"  # a release's files
 TEMPERATURE = "temperature/Read/ReadVariableOp"  # as TensorFlow names a variable's value
+MOST_ENERGY = -2.5  # of a picture that shows one of the classes: 95 % of photographs have less
 TTA_THRESHOLD = 0.97  # below this probability the further views are averaged, too
 
 
@@ -57,23 +58,25 @@ class Classifier:
         self.temperature = self.session.run(temperature)
 
     def predict(self, pictures):
-        """Return the probabilities float32 [N,10] of N pictures.
+        """Return the probabilities float32 [N,10] of N pictures, a list of `views.Views`."""
+        return self.probabilities(self.mean_logits(pictures))
 
-        They are those of the mean logits of a picture's first views and, where no
-        class reaches TTA_THRESHOLD, of its first and further views (test-time augmentation).
+    def mean_logits(self, pictures):
+        """Return the logits float32 [N,10] that N pictures are predicted by.
+
+        They are the mean over a picture's first views and, where these give no class TTA_THRESHOLD,
+        over its first and further views (test-time augmentation).
 
         Args:
             pictures: a list of `views.Views`.
         """
-        logits, counts = self._mean_logits([views.first for views in pictures])
-        probabilities = self.probabilities(logits)
-        more = [place for place in np.flatnonzero(probabilities.max(axis=1) < TTA_THRESHOLD)
-                if len(pictures[place].further)]
+        logits, counts = self._means([views.first for views in pictures])
+        doubtful = np.flatnonzero(self.probabilities(logits).max(axis=1) < TTA_THRESHOLD)
+        more = [place for place in doubtful if len(pictures[place].further)]
         if more:
-            further, number = self._mean_logits([pictures[place].further for place in more])
-            logits[more] += (further - logits[more]) * (number / (counts[more] + number))[:, None]
-            probabilities[more] = self.probabilities(logits[more])
-        return probabilities
+            further, number = self._means([pictures[place].further for place in more])
+            logits[more] += (further - logits[more]) * (number / (counts[more] + number))
+        return logits
 
     def probabilities(self, logits):
         """Return the calibrated probabilities float32 [N,10] of mean logits float32 [N,10]."""
@@ -83,8 +86,8 @@ class Classifier:
         """Return the logits float32 [V,10] of views uint8 [V,S,S,3]; see `run_in_parts`."""
         return run_in_parts(self.session, self.logits, self.images, views)
 
-    def _mean_logits(self, views):
-        """Return (the mean logits float32 [N,10], the number of views int [N]) of N pictures.
+    def _means(self, views):
+        """Return (the mean logits float32 [N,10], the number of views float32 [N,1]) of N pictures.
 
         Args:
             views: a list of uint8 [A,S,S,3]; those of one side S are computed together.
@@ -96,7 +99,16 @@ class Classifier:
             places = np.flatnonzero(sides == side)
             logits = self.view_logits(np.concatenate([views[place] for place in places]))
             means[places] = mean_by_picture(logits, counts[places])
-        return means, counts
+        return means, counts[:, None].astype(np.float32)
+
+
+def energy(logits):
+    """Return the energy float32 [N] of logits float32 [N,10] (Liu et al. 2020, arXiv 2010.03759).
+
+    The higher it is, the less a picture resembles those of the classes.
+    """
+    most = logits.max(axis=1)
+    return -most - np.log(np.exp(logits - most[:, None]).sum(axis=1))
 
 
 def softmax(logits):
