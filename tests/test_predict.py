@@ -119,17 +119,24 @@ def test_csv_holds_the_same_prediction_and_doubt_as_json(weights, picture, tmp_p
     odd = os.path.join(os.fsencode(str(tmp_path)), b"a\xff,\n\"b.jpg")
     os.rename(picture, odd)
     paths = [odd, str(tmp_path / "absent"), SAMPLE]
-    for which, uncertain in ((weights, True), ((), False)):  # an untrained network, the released one
+    for which in weights, ():  # an untrained network, the released one
         objects = [json.loads(line) for line in run("--json", *which, *paths)[1].splitlines()]
         code, out, err = run("--csv", *which, *paths)
         rows = list(csv.DictReader(io.StringIO(out.decode("utf-8"), newline="")))
         assert code == 1 and [row["path"] for row in rows] == [line["path"] for line in objects]
         assert list(rows[1].values())[1:] == [""] * 4 and "error" in objects[1]
-        assert objects[2]["uncertain"] is uncertain is (objects[2]["energy"] > MOST_ENERGY)
+        assert objects[2]["uncertain"] is (objects[2]["energy"] > MOST_ENERGY)
         for row, line in ((rows[0], objects[0]), (rows[2], objects[2])):
             assert (int(row["class"]), row["name"]) == (line["class"], line["name"])
             assert float(row["probability"]) == line["probabilities"][line["name"]]
             assert json.loads(row["uncertain"]) is line["uncertain"]
+    assert objects[2]["uncertain"] is False  # an aeroplane
+
+
+def test_a_picture_of_none_of_the_classes_is_uncertain(tmp_path):
+    rows, columns = np.indices((200, 300)) // 25
+    Image.fromarray(((rows + columns) % 2 * 255).astype(np.uint8)).save(str(tmp_path / "chess.png"))
+    assert json.loads(lines_of((), "--json", str(tmp_path / "chess.png"))[0])["uncertain"] is True
 
 
 def test_options_may_stand_between_the_pictures(weights, picture):
