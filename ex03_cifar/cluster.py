@@ -1,30 +1,31 @@
 """Train one network on several processes or machines: one client, one graph (in-graph replication).
 
 Task 0 is the only client. It alone has the options, the data, the state and the weights; its graph
-splits each batch over the TensorFlow servers of all tasks (`shards`). The other tasks, the workers,
-only run a server. Besides, a TCP connection between task 0 and each worker stays open, on which
-task 0 sends a heartbeat every second, the worker replies, and task 0 finally says why it ends.
+has a tower on the TensorFlow server of each task (`towers`). The other tasks, the workers, only run
+a server. Each side tries the other's port once a second; at last task 0 says how it ended.
 """
 import contextlib
 import functools
+import glob
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
 import time
-from concurrent import futures
 
 from ex03_cifar.graph import build
+from ex03_cifar.towers import towers
 from support import console
+from support.checkpoint import MANIFEST
 from support.console import REPOSITORY, Interrupted, UsageError, UserError, reason, say
-from support.ports import bound, free_addresses, restrict, split
+from support.ports import bound, free_addresses, restrict, silence, split
 from support.run_state import cores
 from support.tf1 import tf
 
-DEVICE = "/job:worker/replica:0/task:%d/device:CPU:0"
-LOST = 20  # seconds without a heartbeat
+TASK = "/job:worker/replica:0/task:%d"
+DEVICE = TASK + "/device:CPU:0"
+LOST = 20  # seconds without an answer
 
 
 def run(options, train):
@@ -34,14 +35,13 @@ def run(options, train):
         options: the namespace of `options.parse`.
         train: a function of `open_session`, as `train.train` takes it; called by task 0.
     Raises:
-        UserError: a task is missing or lost; in a worker also: task 0 has failed, and why.
-        UsageError: the tasks have different addresses or TensorFlow versions.
+        UserError: a task is missing, lost or another one; in a worker also: task 0 has failed.
     """
     quiet_libraries()
     if options.task:
         return work(options.cluster, options.task, options.cluster_timeout)
-    with local_workers(options) as (addresses, threads, children):
-        lead(addresses, options.cluster_timeout, threads, children, train)
+    with local_workers(options) as (addresses, *local), lead(addresses, *local, options) as target:
+        train(functools.partial(cluster_session, target, len(addresses)))
 
 
 def quiet_libraries():
@@ -50,119 +50,71 @@ def quiet_libraries():
 
 
 # ---- Task 0 ----
-def lead(addresses, timeout, threads, children, train):
-    """Connect to the workers, start the server and train; send the workers the outcome."""
-    streams, lost, ending, server = [], [], [0, ""], None
+@contextlib.contextmanager
+def lead(addresses, threads, children, options):
+    """Start the server and meet the workers; the context gives the `target` of sessions.
+
+    At the end the workers are told the outcome. Once one is lost, the process ends with code 1.
+    """
+    server, workers, over, outcome = serve(addresses, 0, threads), [], threading.Event(), [0, ""]
     try:
-        meet(addresses, timeout, children, streams)
-        server = serve(addresses, 0, threads)
-        for task, stream in enumerate(streams, 1):
-            threading.Thread(target=watch, args=(addresses, task, stream, lost),
-                             daemon=True).start()
-        train(functools.partial(cluster_session, server.target, len(addresses), lost))
+        for task in range(1, len(addresses)):
+            wait_for(addresses, 0, task, options.cluster_timeout, children[task - 1:task])
+            workers.append(open_note(server.target, task))
+            check(addresses, task, *workers[-1])
+        threading.Thread(target=watch, args=(addresses, over, options.checkpoint_dir),
+                         daemon=True).start()
+        yield server.target
     except BaseException as error:
-        ending = [getattr(error, "code", 1), reason(error) + "."]
-        if isinstance(error, KeyboardInterrupt):
-            ending = [Interrupted.code, "Ctrl-C."]
+        if isinstance(error, tf.errors.OpError):
+            time.sleep(3)  # if it is about a lost worker, `watch` ends the process
+        outcome = [getattr(error, "code", 1), reason(error) + "."]
         raise
     finally:
-        server = None  # TensorFlow 1.15 raises if the interpreter's exit deletes it
-        for stream in streams:
-            with contextlib.suppress(OSError):
-                stream.sendall(json.dumps(ending).encode() + b"\n")
+        over.set()
+        for session, note in workers:
+            with contextlib.suppress(tf.errors.OpError):
+                note.load(json.dumps(outcome), session)
 
 
-def meet(addresses, timeout, children, streams):
-    """Append a connection to each worker to `streams`, in order, once its server runs.
-
-    Args:
-        children: the workers' processes, a list; empty if this process did not start them.
-    """
-    bind(addresses, 0).close()
-    deadline = time.monotonic() + timeout
-    for task in range(1, len(addresses)):
-        say("Task 0 waits for %s, %g s at most." % (title(addresses, task), timeout))
-        while len(streams) < task:
-            try:
-                streams.append(socket.create_connection(split(addresses[task]), LOST))
-                check(addresses, task, streams[-1])
-            except OSError:  # not there yet, or another program
-                del streams[task - 1:]
-                if children and children[task - 1].poll() is not None:
-                    raise UserError("task %d has ended, with exit code %d."
-                                    % (task, children[task - 1].poll()))
-                if time.monotonic() > deadline:
-                    raise UserError("%s did not answer within %g s: start it, or give a longer "
-                                    "--cluster-timeout." % (title(addresses, task), timeout))
-                time.sleep(0.2)
-
-
-def check(addresses, task, stream):
-    """Send a worker a heartbeat and read its reply.
-
-    Raises:
-        OSError: there is no reply.
-        UsageError: it has other addresses or another TensorFlow version.
-    """
-    stream.sendall(b"\n")
-    theirs, expected = read_line(stream), identity(addresses, task)
-    if theirs.split(",")[0] != expected.split(",")[0]:
-        raise OSError("another program is there")
-    if theirs != expected:
+def check(addresses, task, session, note):
+    """Raise UsageError if a worker has other addresses or another TensorFlow version."""
+    theirs, ours = None, identity(addresses, task)
+    while theirs is None:
+        try:
+            theirs = session.run(note).decode()
+        except tf.errors.FailedPreconditionError:  # not yet written
+            time.sleep(0.1)
+        except tf.errors.OpError:
+            raise UsageError("%s does not answer as '%s' would." % (title(addresses, task), ours))
+    if theirs != ours:
         raise UsageError("%s and %s differ: '%s' there, '%s' here." % (
-            title(addresses, task), title(addresses, 0), theirs, expected))
+            title(addresses, task), title(addresses, 0), theirs, ours))
 
 
-def watch(addresses, task, stream, lost):
-    """Send a worker heartbeats; append a sentence to `lost` once it does not reply."""
-    try:
-        while True:
-            check(addresses, task, stream)
-            time.sleep(1)
-    except OSError as error:
-        lost.append("%s has ended: %s. The same command, of every task, resumes from the last "
-                    "saved state." % (title(addresses, task), reason(error)))
+def watch(addresses, over, folder):
+    """Try the workers' ports every second, until the event `over`; end the process if one is lost.
+
+    At once, since a step that waits for a lost task may never end (TensorFlow 1.15).
+    """
+    while not over.wait(1):
+        for task in range(1, len(addresses)):
+            problem = silence(addresses[task], LOST)
+            if problem and not over.is_set():
+                saved = glob.glob(os.path.join(glob.escape(folder), "state", "step-*", MANIFEST))
+                console.complain("%s has ended: %s. Start every task again%s." % (
+                    title(addresses, task), problem, ", task 0 without --fresh: it resumes from "
+                    "the last saved state" if saved else "; nothing had been saved"))
+                os._exit(1)
 
 
 @contextlib.contextmanager
-def cluster_session(target, tasks, lost, recipe, steps, first_kernel):
-    """Open a session as `graph.training_session` does, each batch split over `tasks` tasks.
-
-    Its `run` raises a UserError once `lost`, a list, has a sentence.
-    """
-    from ex03_cifar.shards import sharded_network  # here: its decorators need TensorFlow
-
-    class Session(tf.Session):
-        def run(self, *arguments, **options):
-            result = futures.Future()
-
-            def compute():
-                try:
-                    result.set_result(tf.Session.run(self, *arguments, **options))
-                except BaseException as error:
-                    result.set_exception(error)
-            # In TensorFlow 1.15 this call never returns once a task is lost.
-            threading.Thread(target=compute, daemon=True).start()
-            while not lost:
-                try:
-                    return result.result(timeout=1)
-                except futures.TimeoutError:
-                    continue
-                except (tf.errors.UnavailableError, tf.errors.AbortedError,
-                        tf.errors.DeadlineExceededError) as error:
-                    time.sleep(2)  # `watch` needs a second to find out which task it is
-                    lost.append("the exchange with the other tasks failed: %s." % reason(error))
-            raise UserError(lost[0])
-
+def cluster_session(target, tasks, *arguments):
+    """Open a session as `graph.training_session` does, with a tower on each of `tasks` tasks."""
     with tf.Graph().as_default() as graph, tf.device(DEVICE % 0):
-        model = build(recipe, steps, first_kernel,
-                      sharded_network([DEVICE % task for task in range(tasks)]))
-    session = Session(target, graph=graph)
-    try:
+        model = build(*arguments, training_network=towers([DEVICE % task for task in range(tasks)]))
+    with tf.Session(target, graph=graph) as session:
         yield session, model
-    finally:
-        if not lost:  # closing could wait for the lost task endlessly
-            session.close()
 
 
 # ---- The workers ----
@@ -170,85 +122,32 @@ def work(addresses, task, timeout, threads=0):
     """Run a server until task 0 has ended.
 
     Raises:
-        UserError: task 0 did not connect, is lost or has failed.
+        UserError: task 0 did not come, is lost or has failed.
         Interrupted: task 0 was interrupted.
     """
-    stream, server = welcome(addresses, task, timeout), None
-    try:
-        server, message = serve(addresses, task, threads), ""
-        say("Task %d computes for %s." % (task, title(addresses, 0)))
-        stream.settimeout(timeout + LOST)  # task 0 may still wait for other workers
-        while not message:
-            stream.sendall(identity(addresses, task).encode() + b"\n")
-            message = read_line(stream)
-            stream.settimeout(LOST)
-        code, sentence = json.loads(message)
-    except OSError as error:
-        code, sentence = 1, reason(error) + "."
-    finally:
-        server = None  # as in `lead`
+    server = serve(addresses, task, threads)
+    session, note = open_note(server.target, task)
+    mine = outcome = identity(addresses, task)
+    note.load(mine, session)
+    wait_for(addresses, task, 0, timeout)
+    say("Task %d computes for %s." % (task, title(addresses, 0)))
+    problem = ""
+    while outcome == mine and not problem:
+        time.sleep(1)
+        problem = silence(addresses[0], LOST)
+        outcome = session.run(note).decode()  # after that: task 0 writes it before it ends
+    code, sentence = [1, problem + "."] if outcome == mine else json.loads(outcome)
     if code:
         kind = Interrupted if code == Interrupted.code else UserError
         raise kind("%s has ended: %s" % (title(addresses, 0), sentence))
 
 
-def welcome(addresses, task, timeout):
-    """Wait for task 0 to connect; return the connection."""
-    with bind(addresses, task) as listener:
-        identity(addresses, task)  # imports TensorFlow now: a heartbeat does not wait for it
-        say("Task %d waits for %s, %g s at most." % (task, title(addresses, 0), timeout))
-        listener.listen(16)
-        listener.settimeout(0.5)
-        deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError):  # nobody yet, or a port scan
-                stream = listener.accept()[0]
-                stream.settimeout(5)
-                if read_line(stream) == "":
-                    return stream
-    raise UserError("%s did not connect within %g s: start it, or give a longer "
-                    "--cluster-timeout." % (title(addresses, 0), timeout))
-
-
 # ---- All tasks ----
-def identity(addresses, task):
-    """Return the reply of a worker to a heartbeat, which task 0 compares with its own."""
-    return "exercise 3, task %d of %s, TensorFlow %s" % (task, ",".join(addresses), tf.VERSION)
-
-
-def read_line(stream):
-    """Return the next line of a connection, a str. Raises OSError if none comes in time."""
-    line = b""
-    try:
-        while not line.endswith(b"\n"):
-            byte = stream.recv(1)
-            if not byte or len(line) > 10000:
-                raise OSError("the connection was closed")
-            line += byte
-    except socket.timeout:
-        raise OSError("it has been silent for %g s" % stream.gettimeout())
-    return line[:-1].decode(errors="replace")
-
-
-def bind(addresses, task):
-    """Return a socket bound to a task's address. Raises UserError if it is another machine's."""
-    try:
-        return bound(*split(addresses[task]))
-    except OSError as error:
-        raise UserError("%s cannot listen there: %s. Give each machine its own --task."
-                        % (title(addresses, task), reason(error)))
-
-
-def serve(addresses, task, threads=0):
-    """Start TensorFlow's server; return it.
-
-    Args:
-        threads: number of threads that compute; 0 for one per core.
-    Raises:
-        UserError: it cannot be started there.
-    """
+def serve(addresses, task, threads):
+    """Start TensorFlow's server, with so many threads that compute (0: one per core); return it."""
     host, port = split(addresses[task])
     try:
+        bound(host, port).close()
         server = tf.train.Server({"worker": addresses}, "worker", task, start=False,
                                  config=tf.ConfigProto(intra_op_parallelism_threads=threads))
         if not restrict(port, host):  # the server listens on all addresses of the machine
@@ -257,8 +156,38 @@ def serve(addresses, task, threads=0):
         server.start()
         return server
     except (OSError, tf.errors.OpError) as error:
-        raise UserError("TensorFlow's server cannot be started on %s: %s."
-                        % (addresses[task], reason(error)))
+        raise UserError("%s cannot listen there: %s. Give each machine its own --task."
+                        % (title(addresses, task), reason(error)))
+
+
+def open_note(target, task):
+    """Return (session, variable): a worker's string that task 0 and it share by its name.
+
+    The worker writes its `identity`, and task 0 at last its exit code and a sentence, as JSON.
+    """
+    with tf.Graph().as_default() as graph, tf.device(DEVICE % task):
+        note = tf.get_variable("note", initializer="")
+    config = tf.ConfigProto(device_filters=[TASK % task], operation_timeout_in_ms=1000 * LOST)
+    return tf.Session(target, graph=graph, config=config), note
+
+
+def identity(addresses, task):
+    """Return who a worker is, for task 0 to compare."""
+    return "task %d of %s, TensorFlow %s" % (task, ",".join(addresses), tf.VERSION)
+
+
+def wait_for(addresses, task, other, timeout, children=()):
+    """Wait until another task's server answers. Raises UserError if it does not in time."""
+    say("Task %d waits for %s, %g s at most." % (task, title(addresses, other), timeout))
+    deadline = time.monotonic() + timeout
+    while silence(addresses[other], LOST):
+        for child in children:
+            if child.poll() is not None:
+                raise UserError("task %d has ended, with exit code %d." % (other, child.poll()))
+        if time.monotonic() > deadline:
+            raise UserError("%s did not answer within %g s: start it, or give a longer "
+                            "--cluster-timeout." % (title(addresses, other), timeout))
+        time.sleep(0.2)
 
 
 def title(addresses, task):
@@ -270,12 +199,8 @@ def title(addresses, task):
 @contextlib.contextmanager
 def local_workers(options):
     """Start the workers of `--processes`; the context gives (addresses, threads, processes)."""
-    if options.processes == 1:
-        yield options.cluster, 0, []
-        return
-    addresses = free_addresses(options.processes)
-    threads = max(1, cores() // options.processes)
-    children = []
+    addresses = options.cluster or free_addresses(options.processes)
+    threads, children = max(1, cores() // options.processes), []
     try:
         for task in range(1, options.processes):
             children.append(subprocess.Popen(

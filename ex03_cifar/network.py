@@ -7,8 +7,8 @@ activation, then one fully connected layer. Importing this file builds nothing.
 import numpy as np
 
 from ex03_cifar import operations
-from ex03_cifar.operations import layer, silu
-from support.tf1 import tf
+from ex03_cifar.operations import silu
+from support.tf1 import kept_in_float32, tf
 
 MEAN = (125.3, 123.0, 113.9)  # of each channel over the training set, in pixel values
 DEVIATION = (63.0, 62.1, 66.7)
@@ -36,17 +36,16 @@ def network(images, widths, convolutions, training, first_kernel=None, precision
     Raises:
         TypeError: the images are not uint8.
     """
-    with tf.variable_scope("network", reuse=tf.AUTO_REUSE):
+    with tf.variable_scope("network", reuse=tf.AUTO_REUSE, custom_getter=kept_in_float32):
         x = normalise(images)
         x = whitening(x, first_kernel)
-        x = cast(batch_normalization(x, training, "whitening_norm"), precision)
+        x = tf.cast(batch_normalization(x, training, "whitening_norm"), precision)
         x = silu(x, fused=training)
         for number, filters in enumerate(widths, 1):
             x = block(x, filters, convolutions, training, large_batch, "block%d" % number)
         return head(x)
 
 
-@layer
 def normalise(images):
     """Raw pixels -> float32 of zero mean and unit variance over the training set."""
     if images.dtype.base_dtype != tf.uint8:
@@ -54,18 +53,11 @@ def normalise(images):
     return (tf.cast(images, tf.float32) - MEAN) / DEVIATION
 
 
-@layer
 def whitening(x, kernel):
     """2x2 patches -> 24 uncorrelated channels [N,H-1,W-1,24]; the kernel is not trained."""
     initializer = tf.zeros_initializer() if kernel is None else tf.constant_initializer(kernel)
     return tf.layers.conv2d(x, 2 * 3 * WHITENING_SIZE ** 2, WHITENING_SIZE, use_bias=False,
                             kernel_initializer=initializer, trainable=False, name="whitening")
-
-
-@layer
-def cast(x, dtype):
-    """The same numbers in `dtype`."""
-    return tf.cast(x, dtype)
 
 
 def block(x, filters, convolutions, training, large_batch, name):
@@ -81,15 +73,12 @@ def block(x, filters, convolutions, training, large_batch, name):
         return x
 
 
-@layer
 def convolution(x, filters, large_batch, name):
-    """3x3, without a bias; the kernel is float32 and rounded to the dtype of `x`."""
+    """3x3, without a bias; the kernel is rounded to the dtype of `x`."""
     with tf.variable_scope(name):
-        kernel = tf.get_variable("kernel", [3, 3, x.shape[-1], filters],
+        kernel = tf.get_variable("kernel", [3, 3, x.shape[-1], filters], x.dtype,
                                  initializer=partial_identity)
-    with tf.device(kernel.device):  # rounded where the kernel is stored: half the bytes to read
-        rounded = tf.cast(kernel, x.dtype)
-    return operations.convolution(x, rounded, name, large_batch)
+    return operations.convolution(x, tf.convert_to_tensor(kernel), name, large_batch)
 
 
 def is_kernel(name):
@@ -97,20 +86,17 @@ def is_kernel(name):
     return "/conv" in name
 
 
-@layer
 def max_pooling(x):
     """The maxima of 2x2 pixels: [N,H,W,C] -> [N,H//2,W//2,C]."""
     return tf.layers.max_pooling2d(x, 2, 2, name="pool")
 
 
-@layer
 def batch_normalization(x, training, name):
     """Normalise over the batch and add a trained bias; the scale is left to the next layer."""
     return tf.layers.batch_normalization(x, scale=False, momentum=MOMENTUM, epsilon=EPSILON,
                                          training=training, name=name)
 
 
-@layer
 def head(x):
     """Feature maps [N,H,W,C] -> each map's maximum -> logits float32 [N,10]."""
     x = tf.reduce_max(x, axis=[1, 2], name="global_max_pooling")
@@ -153,28 +139,3 @@ def whitening_kernel(images, epsilon=5e-4):
     eigenvalues, eigenvectors = np.linalg.eigh(patches.T.dot(patches) / len(patches))
     filters = (eigenvectors / np.sqrt(eigenvalues + epsilon)).reshape(size, size, 3, -1)
     return np.concatenate([filters, -filters], axis=-1).astype(np.float32)
-
-
-def kernels(widths, convolutions, side=32):
-    """Yield (side of the output, shape of the kernel) of each convolution and of the head.
-
-    Args:
-        side: of the images, in pixels. The head's output has side 1.
-    """
-    with tf.Graph().as_default() as graph:
-        network(tf.zeros([1, side, side, 3], tf.uint8), widths, convolutions, training=False)
-    for operation in graph.get_operations():
-        if operation.type in ("Conv2D", "MatMul"):
-            result, kernel = operation.outputs[0].shape, operation.inputs[1].shape
-            yield int(result[1]) if len(result) == 4 else 1, tuple(kernel.as_list())
-
-
-def flops(widths, convolutions, side=32):
-    """Return the floating-point operations of the inference for one image [side,side,3].
-
-    Those of convolutions and matrix products, computed directly; a multiplication and its addition
-    count as two. Everything else, such as batch normalisation, is about one per cent more and left
-    out.
-    """
-    return sum(2 * size ** 2 * int(np.prod(shape))
-               for size, shape in kernels(widths, convolutions, side))

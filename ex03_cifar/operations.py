@@ -1,6 +1,4 @@
-"""Layers of the network, and faster forms of operations of TensorFlow, the same to rounding."""
-import functools
-
+"""Faster forms of operations of TensorFlow, the same to rounding."""
 from ex03_cifar import winograd
 from support.tf1 import tf
 
@@ -8,20 +6,6 @@ from support.tf1 import tf
 WINOGRAD_FROM = 64  # float32
 PRODUCTS_FROM = 256  # bfloat16
 SIDE_BY_SIDE_FROM = 384 * 384  # bfloat16: channels * filters
-
-
-def layer(function):
-    """Decorate a function of a tensor, so that a batch in several parts can be passed to it as well.
-
-    Such a batch is an object with a method `apply_layer(function, *arguments)`, which decides
-    where each part is computed; everything else is passed to the function as it is.
-    """
-    @functools.wraps(function)
-    def apply(x, *arguments, **options):
-        if hasattr(x, "apply_layer"):
-            return x.apply_layer(function, *arguments, **options)
-        return function(x, *arguments, **options)
-    return apply
 
 
 def convolution(x, kernel, name, large_batch):
@@ -102,7 +86,6 @@ def kernel_gradient(x, dy):
     return tf.reshape(tf.stack(products), [3, 3, channels, filters])
 
 
-@layer
 def silu(x, fused):
     """Return SiLU, x * sigmoid(x) (Elfwing et al. 2017, arXiv 1702.03118), computed in float32.
 

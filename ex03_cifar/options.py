@@ -1,12 +1,13 @@
 """The command line of training -> a `Recipe` and where the run reads and writes."""
 import argparse
 import re
+import socket
 
 from ex03_cifar.recipes import RECIPES
 from support.arguments import (add_recipe_options, add_training_options, checkpoint_folder,
                                checkpoint_folders, choose_folders, chosen_recipe, number,
                                whole_number)
-from support.console import Parser
+from support.console import Parser, reason
 from support.tf1 import fastest
 
 RELEASE, RUN = checkpoint_folders("cifar10")
@@ -73,12 +74,18 @@ def parser():
 
 
 def addresses(text):
-    """An argparse type: HOST:PORT,HOST:PORT,... -> a list of at least two, as they are."""
-    found = text.split(",")
-    for address in found:
-        port = re.match(r"[\w.-]+:([0-9]+)\Z", address)
-        if not port or not 1 <= int(port.group(1)) <= 65535:
-            raise argparse.ArgumentTypeError("expected HOST:PORT,HOST:PORT,..., got %r" % address)
+    """An argparse type: HOST:PORT,HOST:PORT,... -> IPV4:PORT of each, a list of at least two."""
+    found = []
+    for address in text.split(","):
+        host, _, port = address.rpartition(":")
+        if not re.match(r"[\w.-]+\Z", host) or not re.match("[0-9]+\Z", port) or not (
+                1 <= int(port) <= 65535):
+            raise argparse.ArgumentTypeError("expected HOST:PORT,HOST:PORT,..., each HOST a name "
+                                             "or an IPv4 address, got %r" % address)
+        try:
+            found.append("%s:%d" % (socket.gethostbyname(host), int(port)))
+        except (OSError, UnicodeError) as error:
+            raise argparse.ArgumentTypeError("%r has no IPv4 address: %s" % (host, reason(error)))
     if len(set(found)) < max(2, len(found)):
         raise argparse.ArgumentTypeError("expected two or more different addresses, got %r" % text)
     return found

@@ -1,10 +1,12 @@
-"""TCP ports of this machine: free ones, and a filter for a server that listens on all addresses."""
+"""TCP ports: free ones, whether a server answers, a filter for one that listens on all addresses."""
 import contextlib
 import ctypes
 import os
 import socket
 import stat
 import struct
+
+from support.console import reason
 
 
 def split(address):
@@ -31,6 +33,17 @@ def free_addresses(count):
     with contextlib.ExitStack() as stack:  # all at once, so that they differ
         streams = [stack.enter_context(bound("127.0.0.1", 0)) for _ in range(count)]
         return ["127.0.0.1:%d" % stream.getsockname()[1] for stream in streams]
+
+
+def silence(address, seconds):
+    """Return why no server speaks to who connects to HOST:PORT, or "" if one does, as gRPC's."""
+    try:
+        with socket.create_connection(split(address), seconds) as stream:
+            return "" if stream.recv(1) else "the connection was closed"
+    except socket.timeout:
+        return "it has been silent for %g s" % seconds
+    except OSError as error:
+        return reason(error)
 
 
 def restrict(port, host):

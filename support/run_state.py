@@ -172,10 +172,11 @@ class RunState:
                 raise UsageError(
                     "%s holds an interrupted run with other options (%s): give the same options "
                     "to resume it, or --fresh to start over." % (self.folder, changes))
-            for what, now in ("cores", cores()), ("devices", devices(session)):
-                if noted.get(what, now) != now:  # sums are split among them
-                    say("Saved on %d %s, resumed on %d: the same to rounding, not bit for bit."
-                        % (noted[what], what, now))
+            for what, now, alike in (("cores", cores(), "the same to rounding"),
+                                     ("devices", devices(session), "a similar training")):
+                if noted.get(what, now) != now:  # sums, or batches, are split among them
+                    say("Saved on %d %s, resumed on %d: %s, not bit for bit."
+                        % (noted[what], what, now, alike))
             with np.load(prefix + ".npz") as arrays:
                 saved = Saved(noted["step"], noted["notes"], dict(arrays))
             saver.restore(session, prefix)

@@ -23,7 +23,7 @@ sys.path.insert(0, ROOT)
 
 PREDICT = os.path.join(ROOT, "predict")
 SAMPLE = os.path.join(ROOT, "images", "avion.jpg")
-TRAIN, EVALUATE, BENCHMARK = "ex03_cifar.train", "ex03_cifar.evaluate", "ex03_cifar.benchmark"
+TRAIN, EVALUATE = "ex03_cifar.train", "ex03_cifar.evaluate"
 FULL = bool(os.environ.get("CI_FULL"))  # all test images, and more random moments and damages
 RECORDS = 10000  # in each file of CIFAR-10's binary version
 
@@ -195,13 +195,6 @@ def small_run(data, folder, widths=(8, 16, 64), **more):
 def small_evaluation(data, weights, *more):
     """Return the command line of an evaluation of 50 images."""
     return ["--checkpoint-dir", weights, "--data-dir", data, "--images", "50"] + list(more)
-
-
-def small_benchmark():
-    """Let the benchmark measure a small network; to be called in its process."""
-    from dataclasses import replace
-    from ex03_cifar.recipes import RECIPES
-    RECIPES["fast"] = replace(RECIPES["fast"], widths=(8, 16, 16), batch_size=100, precision="float32")
 
 
 def variables(folder):

@@ -9,8 +9,7 @@ from helpers import ROOT, run_command, start_command
 from support import tf1
 
 EXERCISES = (["ex01_filters.py"], ["ex02_fashion_cnn.py"], ["-m", "ex03_cifar.train"],
-             ["-m", "ex03_cifar.evaluate"], ["-m", "ex03_cifar.benchmark"],
-             ["tools/draw_course.py"])
+             ["-m", "ex03_cifar.evaluate"], ["tools/draw_course.py"])
 PROGRAMS = EXERCISES + (["predict", "images/avion.jpg"],)
 
 

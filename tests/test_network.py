@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from ex03_cifar.classifier import inference_graph
-from ex03_cifar.network import flops, network, partial_identity, whitening_kernel
+from ex03_cifar.network import network, partial_identity, whitening_kernel
 from support.tf1 import tf
 from helpers import generated_images
 
@@ -92,12 +92,3 @@ def test_a_release_contains_its_inference_graph(convolutions):
     for before, filters in ((24, 8), (8, 16), (16, 32)):
         expected += [[3, 3, before, filters]] + [[3, 3, filters, filters]] * (convolutions - 1)
     assert kernels == 2 * expected  # in float32 and in bfloat16
-
-
-def test_flops_are_those_counted_by_hand():
-    """Two for each multiplication and addition: positions x kernel x channels x filters."""
-    whitening = 31 * 31 * 4 * 3 * 24
-    first = 31 * 31 * 9 * 24 * 8 + 15 * 15 * 9 * 8 * 8
-    second = 15 * 15 * 9 * 8 * 16 + 7 * 7 * 9 * 16 * 16
-    third = 7 * 7 * 9 * 16 * 32 + 3 * 3 * 9 * 32 * 32
-    assert flops([8, 16, 32], 2) == 2 * (whitening + first + second + third + 32 * 10)

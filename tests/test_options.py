@@ -71,19 +71,16 @@ REFUSED = {
         "--validation -1", "--validation 50000", "--images 600 --validation 200",
         "--images 500 --validation 500", "--images 3000 --hard-fraction 0.1",
         "--processes 0", "--processes 65", "--task 0",
-        "--cluster a:1", "--cluster a:1,b --task 0", "--cluster a:1,b:70000 --task 0",
-        "--cluster a:1,b:2 --task 2", "--cluster-timeout nan", "--cluster-timeout 1e300"),
+        "--cluster 127.0.0.1:1", "--cluster 127.0.0.1:1,b --task 0",
+        "--cluster 127.0.0.1:1,b:70000 --task 0", "--cluster 127.0.0.1:1,127.0.0.1:2 --task 2", "--cluster-timeout nan", "--cluster-timeout 1e300"),
     "ex03_cifar.evaluate": (
         "--images 0", "--images 10001", "--images nan", "--checkpoint-dir=", "--output-dir=",
         "--data-dir="),
-    "ex03_cifar.benchmark": (
-        "--recipe none", "--precision float16", "--seconds 0", "--seconds nan", "--seconds 1e9",
-        "--timeline="),
     "predict": (
         "--top 0 a.jpg", "--top 11 a.jpg", "--top nan a.jpg", "--checkpoint-dir= a.jpg",
         "--explain a.jpg a.jpg", "--explain a.png a.jpg b.jpg", "--explain /none/a.png a.jpg", ""),
     "tools/measure_photos.py": ("--checkpoint-dir= photos", ""),
-    "tools/measure_scaling.py": ("--seconds 0", "--seconds nan", "--recipe none"),
+    "tools/benchmark.py": ("--recipe none", "--seconds 0", "--seconds nan", "--seconds 1e9"),
     "tools/draw_network.py": ("--checkpoint-dir=", "--output-dir="),
     "tools/draw_features.py": ("--checkpoint-dir=", "--output-dir="),
     "tools/draw_course.py": ("--output-dir=",),

@@ -11,7 +11,7 @@ import signal
 import sys
 
 import pytest
-from helpers import (BENCHMARK, EVALUATE, FULL, PREDICT, ROOT, SAMPLE, TRAIN, predict, run, run_command,
+from helpers import (EVALUATE, FULL, PREDICT, ROOT, SAMPLE, TRAIN, predict, run, run_command,
                      small_evaluation, small_run, start)
 
 PROGRAMS = ("predict", "ex01_filters", "ex02_fashion_cnn", TRAIN, EVALUATE)
@@ -33,8 +33,7 @@ def arguments(small_data, small_fashion, weights, fashion, tmp_path):
         "ex01_filters": ["--output-dir", str(tmp_path)],
         "ex02_fashion_cnn": ["--evaluate", "--data-dir", str(small_fashion), "--checkpoint-dir", fashion],
         TRAIN: small_run(small_data, str(tmp_path / "run")) + ["--fresh"],
-        EVALUATE: small_evaluation(small_data, weights),
-        BENCHMARK: []}
+        EVALUATE: small_evaluation(small_data, weights)}
 
 
 def command(program):
@@ -83,7 +82,7 @@ def test_a_reader_that_goes_away_ends_the_program_quietly(arguments, tmp_path, p
 # ---- Limits ----
 
 @pytest.mark.parametrize("program, gigabytes", [
-    ("predict", 1.8), (EVALUATE, 1.5), (EVALUATE, 2.4), (TRAIN, 2.05), (BENCHMARK, 2.4)])
+    ("predict", 1.8), (EVALUATE, 1.5), (EVALUATE, 2.4), (TRAIN, 2.05)])
 def test_too_little_memory_is_a_sentence(arguments, program, gigabytes):
     """TensorFlow itself would try for ever, or abort."""
     done = run_command(*command(program) + arguments[program], limits={"AS": int(gigabytes * 1e9)})
