@@ -75,7 +75,10 @@ def main(arguments=None):
     probabilities, single = np.concatenate(probabilities), np.concatenate(single)
     print(report(probabilities, single, labels))
     from figures.common import draw_confusion
-    draw_confusion(confusion_matrix(labels, probabilities.argmax(axis=1)), dataset.CLASSES, picture)
+    counts = confusion_matrix(labels, probabilities.argmax(axis=1))
+    draw_confusion(counts, dataset.CLASSES, picture)
+    draw_confusion(counts, dataset.CLASSES, os.path.join(given.output_dir, "fr_ex03_confusion.png"),
+                   language="fr")
     console.say("\nDrew %s" % picture)
     curves = os.path.join(given.output_dir, "ex03_training.png")
     if draw_curves(given.checkpoint_dir, curves):

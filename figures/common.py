@@ -127,9 +127,9 @@ def signed_colours():
 
 
 # ---- Drawing in cells ----
-def canvas(columns, rows):
+def canvas(columns, rows, width=WIDTH):
     """Return a figure and axes over all of it, in cells, x to the right and y down."""
-    figure = new_figure(WIDTH * rows / columns)
+    figure = new_figure(width * rows / columns, width)
     axes = figure.add_axes([0, 0, 1, 1])
     axes.set(xlim=(0, columns), ylim=(rows, 0), autoscale_on=False)
     axes.set_axis_off()
@@ -212,8 +212,18 @@ def draw_curves(history, path, accuracies, stages=(), marked=None):
     save_figure(figure, path)
 
 
-def draw_confusion(counts, names, path, data="test"):
+CONFUSION_FRENCH = {
+    "prediction": "prédiction", "true class": "vraie classe",
+    "%s images of each class, in %% (%s %% right)":
+        "Images de %s de chaque classe, en %% (%s %% justes)"}
+
+
+def draw_confusion(counts, names, path, data="test", language="en"):
     """Draw the confusion matrix int [C,C] of the `data`, a row a true class, into a PNG."""
+    say = translated(language, CONFUSION_FRENCH)
+
+    def number(value, form):
+        return decimal(value, form) if language == "fr" else form % value
     shares = 100 * counts / counts.sum(axis=1, keepdims=True).clip(1)
     mistakes = np.where(np.eye(len(names), dtype=bool), 0, shares)
     figure = new_figure(6.6, constrained_layout=True)
@@ -226,7 +236,7 @@ def draw_confusion(counts, names, path, data="test"):
             axes.add_patch(matplotlib().patches.Rectangle((column - 0.5, row - 0.5), 1, 1,
                                                           color="#e4eef7"))
         dark = not right and share > 0.6 * mistakes.max()
-        axes.text(column, row, "%.1f" % share if share else "·", ha="center", va="center",
+        axes.text(column, row, number(share, "%.1f") if share else "·", ha="center", va="center",
                   color="white" if dark else BLUE if right else INK,
                   weight="bold" if right else "normal", fontsize=MEDIUM)
     axes.set_xticks(range(len(names)))
@@ -234,8 +244,9 @@ def draw_confusion(counts, names, path, data="test"):
     axes.set_yticks(range(len(names)))
     axes.set_yticklabels(names, fontsize=MEDIUM)
     axes.tick_params(length=0)
-    axes.set_xlabel("prediction", fontsize=MEDIUM)
-    axes.set_ylabel("true class", fontsize=MEDIUM)
-    axes.set_title("%s images of each class, in %% (%.2f %% right)" % (
-        data.capitalize(), 100 * counts.trace() / max(1, counts.sum())), fontsize=LARGE)
+    axes.set_xlabel(say("prediction"), fontsize=MEDIUM)
+    axes.set_ylabel(say("true class"), fontsize=MEDIUM)
+    axes.set_title(say("%s images of each class, in %% (%s %% right)") % (
+        data if language == "fr" else data.capitalize(),
+        number(100 * counts.trace() / max(1, counts.sum()), "%.2f")), fontsize=LARGE)
     save_figure(figure, path)

@@ -205,46 +205,54 @@ def draw_pooling(values, rectified, pooled, path):
     save_figure(figure, path)
 
 
-def draw_decision(letters, names, smallest, layer, scores, probabilities, path):
-    """Draw the way from the pooled maps of an X to two scores, and six letters' probabilities.
+def draw_decision(smallest, layer, scores, path):
+    """Draw the way from the pooled maps of a letter to two scores, all products and their sums.
 
     Args:
-        letters: [N, 9, 9]; names: of the letters, each begins with its class.
-        smallest: [N, 2, 2, 3], the pooled maps.
+        smallest: [2, 2, 3], the pooled maps.
         layer: weights [12, 2] and biases [2] of the scores for X and for O.
-        scores, probabilities: [N, 2].
+        scores: [2].
     """
     weights, biases = layer
-    figure, axes = canvas(30, 24)
-    axes.text(0.5, 0.8, "second pooling", fontsize=MEDIUM, weight="bold", va="center")
-    axes.text(10.5, 0.8, "aplatir : la 1re case des trois cartes, puis la 2e, …",
-              fontsize=MEDIUM, weight="bold", va="center")
-    for index in range(3):
-        numbers(axes, 0.5 + 2.6 * index, 1.6, smallest[0, ..., index])
-    arrow(axes, (8.3, 2.6), (10.1, 2.6))
-    wide = (1.55, 1)
-    numbers(axes, 10.5, 2.1, smallest[0].reshape(1, -1), side=wide)
-    axes.text(0.5, 5, "couche entièrement connectée : valeurs × poids, somme, + biais",
-              fontsize=MEDIUM, weight="bold", va="center")
-    for place, (label, colour) in enumerate((("poids pour X", ORANGE), ("poids pour O", BLUE))):
-        y = 6 + 2.7 * place
-        axes.text(10.1, y + 0.5, label, ha="right", va="center", color=colour)
-        numbers(axes, 10.5, y, weights[np.newaxis, :, place], 0.6, wide, "%+.1f")
-        axes.text(10.5, y + 1.7, "%s %s = %s" % (
-            " + ".join("%s×(%s)" % (decimal(value), decimal(weight, "%+.1f"))
-                       for value, weight in zip(smallest[0].ravel()[:2], weights[:2, place])),
-            "+ … + (%s)" % decimal(biases[place], "%+.1f"),
-            decimal(scores[0, place], "%+.1f")), va="center", color=colour)
-    axes.text(0.5, 12, "softmax : des scores aux probabilités", fontsize=MEDIUM, weight="bold",
-              va="center")
+    figure, axes = canvas(17, 18.2)
+    for index, name in enumerate(("bras ↘", "centre", "bras ↗")):
+        axes.text(1.4, 2 + 5 * index, name, ha="center", va="center", fontsize=LARGE)
+        numbers(axes, 0.4, 2.6 + 5 * index, smallest[..., index])
+    arrow(axes, (2.8, 8.6), (4.3, 8.6))
+    values = smallest.reshape(-1, 1)
+    for left, name, cells, form, colour in (
+            (4.7, "aplatir", values, "%.0f", INK),
+            (7.2, "× poids pour X", weights[:, :1], "%+.1f", ORANGE),
+            (9.6, "produit", values * weights[:, :1], "%+.1f", ORANGE),
+            (12.2, "× poids pour O", weights[:, 1:], "%+.1f", BLUE),
+            (14.6, "produit", values * weights[:, 1:], "%+.1f", BLUE)):
+        axes.text(left + 1, 0.9, name.replace(" pour", "\npour"), ha="center", va="center",
+                  color=colour, fontsize=MEDIUM)
+        numbers(axes, left, 1.9, cells, 9.0 if name == "aplatir" else 2.0, (2, 1), form)
+    for place, (left, colour) in enumerate(((9.6, ORANGE), (14.6, BLUE))):
+        for row, (label, value) in enumerate((
+                ("somme", scores[place] - biases[place]), ("+ biais", biases[place]),
+                ("= score", scores[place]))):
+            weight = "bold" if row == 2 else "normal"
+            axes.text(left - 0.2, 14.7 + 1.2 * row, label, ha="right", va="center", color=colour,
+                      fontsize=LARGE, weight=weight)
+            axes.text(left + 1, 14.7 + 1.2 * row, decimal(value, "%+.1f"), ha="center", va="center",
+                      color=colour, fontsize=LARGE, weight=weight)
+    save_figure(figure, path)
+
+
+def draw_probabilities(letters, names, probabilities, path):
+    """Draw letters [N, 9, 9] and their probabilities [N, 2] of being an X and an O."""
+    figure, axes = canvas(17, 16.2)
     for index, name in enumerate(names):
-        left, top = 0.5 + 10 * (index % 3), 13.2 + 5.4 * (index // 3)
-        axes.text(left, top, name, va="center", weight="bold")
+        left, top = 0.5 + 8.5 * (index % 2), 0.8 + 5.4 * (index // 2)
+        axes.text(left, top, name, va="center", weight="bold", fontsize=LARGE)
         thumbnail(axes, left, top + 0.6, letters[index], 0.4)
         for place, colour in enumerate((ORANGE, BLUE)):
-            y = top + 1.4 + 1.7 * place
-            axes.text(left + 4, y, "XO"[place], va="center", color=colour, weight="bold")
-            axes.barh(y, 2.2 * probabilities[index, place], 0.8, left=left + 4.7, color=colour)
-            axes.text(left + 4.9 + 2.2 * probabilities[index, place], y, "%.0f %%" % (
-                100 * probabilities[index, place]), va="center")
+            y, width = top + 1.6 + 1.7 * place, 1.6 * probabilities[index, place]
+            axes.text(left + 4, y, "XO"[place], va="center", color=colour, weight="bold",
+                      fontsize=LARGE)
+            axes.barh(y, width, 0.9, left=left + 4.7, color=colour)
+            axes.text(left + 4.9 + width, y, "%.0f %%" % (100 * probabilities[index, place]),
+                      va="center", fontsize=LARGE)
     save_figure(figure, path)

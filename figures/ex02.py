@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 
-from figures.common import (BLUE, GREY, LARGE, LINE, MEDIUM, ORANGE, arrow, canvas, decimal,
+from figures.common import (BLUE, GREY, LARGE, LINE, MEDIUM, ORANGE, WIDTH, arrow, canvas, decimal,
                             draw_bars, draw_confusion, draw_curves, frame, save_figure,
                             signed_colours, translated)
 from support.console import printable
@@ -16,7 +16,10 @@ FRENCH = {
     "Image": "Image", "Convolution": "Convolution", "Max-pooling": "Max-pooling",
     "Normalise, ReLU": "Normaliser, ReLU", "Flatten, dense": "Aplatir, dense",
     "Output, softmax": "Sortie, softmax", "%d of %d": "%d sur %d",
-    "each map: negative": "chaque carte : négatif", "positive": "positif"}
+    "each map: negative": "chaque carte : négatif", "positive": "positif",
+    "The first %s pictures and their predictions": "Les premières images de %s et leurs prédictions",
+    "The most confident mistakes": "Les erreurs dont le réseau est le plus sûr",
+    "No mistakes": "Aucune erreur", "true: ": "juste : "}
 
 
 def draw_all(folder, history, images, labels, probabilities, names, data):
@@ -29,13 +32,16 @@ def draw_all(folder, history, images, labels, probabilities, names, data):
     draw_curves(history, os.path.join(folder, "ex02_training.png"), [
         ("accuracy", "training (augmented)"), ("held_out", data + ", one view")])
     counts = confusion_matrix(labels, probabilities.argmax(axis=1))
-    draw_confusion(counts, names, os.path.join(folder, "ex02_confusion.png"), data)
-    draw_predictions(images, labels, probabilities, names, data,
-                     os.path.join(folder, "ex02_predictions.png"))
+    for language, confusion, predictions in (
+            ("en", "ex02_confusion.png", "ex02_predictions.png"),
+            ("fr", "fr_ex02_confusion.png", "fr_ex02_predictions.png")):
+        draw_confusion(counts, names, os.path.join(folder, confusion), data, language)
+        draw_predictions(images, labels, probabilities, names, data,
+                         os.path.join(folder, predictions), language)
     print("Drew %s" % printable(os.path.join(folder, "ex02_*.png")), file=sys.stderr)
 
 
-def draw_predictions(images, labels, probabilities, names, data, path):
+def draw_predictions(images, labels, probabilities, names, data, path, language="en"):
     """Draw the first pictures, then the mistakes made with the highest probability.
 
     Args:
@@ -44,12 +50,14 @@ def draw_predictions(images, labels, probabilities, names, data, path):
         names: of the C classes.
         data: what the pictures are, "test" or "validation".
     """
+    say = translated(language, FRENCH)
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     mistakes = np.flatnonzero(predicted != labels)
     mistakes = mistakes[np.argsort(-confidence[mistakes], kind="stable")][:2 * COLUMNS]
-    blocks = [("The first %s pictures and their predictions" % data,
+    blocks = [(say("The first %s pictures and their predictions") % data,
                np.arange(min(3 * COLUMNS, len(images))), 0.87),
-              ("The most confident mistakes" if len(mistakes) else "No mistakes", mistakes, 0.96)]
+              (say("The most confident mistakes" if len(mistakes) else "No mistakes"), mistakes,
+               0.96)]
     heights = [0.22 + -(-len(chosen) // COLUMNS) * row for _, chosen, row in blocks]
     figure, axes = canvas(6, sum(heights) + 0.05)
     top = 0.05
@@ -58,13 +66,13 @@ def draw_predictions(images, labels, probabilities, names, data, path):
         for place, index in enumerate(chosen):
             _draw_prediction(axes, place % COLUMNS + 0.08, top + 0.2 + row * (place // COLUMNS),
                              images[index], names[predicted[index]], confidence[index],
-                             names[labels[index]])
+                             names[labels[index]], say("true: "))
         top += height
     save_figure(figure, path)
 
 
-def _draw_prediction(axes, left, top, image, predicted, confidence, name):
-    """Draw a picture, below it its prediction, and the true class if that is another one."""
+def _draw_prediction(axes, left, top, image, predicted, confidence, name, true):
+    """Draw a picture, below it its prediction, and `true` and the true class if that is another."""
     right = predicted == name
     colour, side = BLUE if right else ORANGE, 0.65
     axes.imshow(image, cmap="gray_r", vmin=0, vmax=255, aspect="auto",
@@ -75,7 +83,7 @@ def _draw_prediction(axes, left, top, image, predicted, confidence, name):
               "%s %.0f %%" % (predicted, 100 * confidence), ha="center", va="center", color=colour,
               weight="normal" if right else "bold")
     if not right:
-        axes.text(left + 0.1 + side / 2, top + side + 0.19, "true: " + name, ha="center",
+        axes.text(left + 0.1 + side / 2, top + side + 0.19, true + name, ha="center",
                   va="center")
 
 
@@ -94,15 +102,18 @@ def tiles(maps, gap=1):
 def draw_architecture(layers, names, path, language="en"):
     """Draw one picture's way through all layers; the same channels up to the next convolution.
 
+    In French, for the course, it is narrow enough to be read on a telephone.
+
     Args:
         layers: (kind, detail, values) of each: an image uint8 [H,W], then maps float [H,W,F], then
             vectors float [C]; the last is the probabilities of `names`.
     """
     say, side, row = translated(language, FRENCH), 0.72, 1.02
-    rows = -(-len(layers) // 4)
-    figure, axes = canvas(4, row * rows + 0.17)
+    columns = 3 if language == "fr" else 4
+    rows = -(-len(layers) // columns)
+    figure, axes = canvas(columns, row * rows + 0.17, 1.9 * columns if language == "fr" else WIDTH)
     for number, (kind, detail, values) in enumerate(layers):
-        left, top = number % 4 + 0.2, row * (number // 4) + 0.24
+        left, top = number % columns + 0.2, row * (number // columns) + 0.24
         style = dict(cmap=signed_colours(), vmin=-1, vmax=1)
         shape = "×".join(map(str, values.shape))
         if number + 1 == len(layers):
@@ -125,20 +136,21 @@ def draw_architecture(layers, names, path, language="en"):
         axes.text(left, top - 0.05, shape, color=GREY, va="center")
         if number:
             arrow(axes, (left - 0.2, top + side / 2), (left - 0.03, top + side / 2))
-        if number % 4 == 3 and number + 1 < len(layers):
+        if number % columns == columns - 1 and number + 1 < len(layers):
             arrow(axes, (left + side + 0.01, top + side / 2), (left + side + 0.08, top + side / 2))
-    axes.set(xlim=(0, 4), ylim=(row * rows + 0.17, 0))
+    axes.set(xlim=(0, columns), ylim=(row * rows + 0.17, 0))
     _draw_key(axes, 0.2, row * rows + 0.07, say)
     save_figure(figure, path)
 
 
 def _draw_key(axes, left, y, say):
     """Draw what the colours of the maps mean."""
+    limits = axes.get_xlim()
     axes.text(left + 0.9, y, say("each map: negative"), va="center", ha="right")
     axes.imshow(np.linspace(-1, 1, 64)[None], cmap=signed_colours(), aspect="auto",
                 extent=(left + 0.95, left + 1.75, y + 0.035, y - 0.035))
     axes.text(left + 1.8, y, say("positive"), va="center")
-    axes.set(xlim=(0, 4), ylim=axes.get_ylim())
+    axes.set(xlim=limits, ylim=axes.get_ylim())
 
 
 def draw_learning(steps, filters, losses, path):

@@ -1,12 +1,13 @@
 """docs/cours.md: its code runs, its gaps can be filled, its numbers are true."""
 import os
 import re
+import runpy
 import shutil
 import sys
 
 import numpy as np
 import pytest
-from helpers import ROOT, generated_images
+from helpers import ROOT, generated_images, run_command
 
 from support.tf1 import tf
 
@@ -23,59 +24,89 @@ Réseau convolutionnel, Features de haut niveau et bas niveau, Pooling, ReLU, Wr
 Une dernière étape, Faire le point, Exercice 01 : Application des poids/filtres,
 Exercice 2 : Fashion 2.0, Exercice 3 : CIFAR 10""".replace("\n", " ").split(", ")
 
-# What a student writes into the gaps of docs/exercices/.
-CONV = "tf.layers.conv2d(%s, %d, %d, padding='same', activation=tf.nn.relu)"
-POOL = "tf.layers.max_pooling2d(%s, 2, 2)"
-HEAD = {"logits": "tf.layers.dense(dense, 10)",
-        "dense": "tf.layers.dense(flat, 64, activation=tf.nn.relu)",
-        "loss": "tf.losses.sparse_softmax_cross_entropy(labels, logits)"}
-GAPS = {
-    "ex01": {"horizontal": "np.float32([[-1, -2, -1], [0, 0, 0], [1, 2, 1]])",
-             "vertical": "horizontal.T",
-             "kernel": "np.stack([horizontal, vertical], axis=-1)[:, :, np.newaxis]",
-             "responses": "tf.nn.conv2d(pixels, kernel, strides=1, padding='VALID')"},
-    "ex02": dict(HEAD, conv1=CONV % ("x", 8, 5), pool1=POOL % "conv1",
-                 conv2=CONV % ("pool1", 16, 3), pool2=POOL % "conv2", conv3=CONV % ("pool2", 16, 3),
-                 flat="tf.layers.flatten(conv3)",
-                 train="tf.train.AdamOptimizer(0.001).minimize(loss)"),
-    "ex03": dict(HEAD, features=POOL % (CONV % (POOL % (CONV % ("x", 16, 3)), 16, 3)),
-                 flat="tf.layers.flatten(features)", saver="tf.train.Saver()",
-                 name="CLASS_NAMES[np.argmax(scores)]"),
-}
-
-
-def run(code, name, *arguments):
-    """Run a program's text in this process, in a graph of its own."""
-    sys.argv = [name] + list(arguments)
-    with tf.Graph().as_default():
-        exec(compile(code, name, "exec"), {"__name__": "__main__"})
-
-
-def completed(name):
-    """The starter file with every gap filled, its training three times as long."""
-    code = read("docs", "exercices", name + ".py")
-    for gap, solution in GAPS[name].items():
-        code, count = re.subn(r"\b%s = None  # À COMPLÉTER.*" % gap, gap + " = " + solution, code)
-        assert count == 1, gap
-    assert "= None" not in code
-    return code.replace("EPOCHS = 5", "EPOCHS = 15")
+# The solutions of exercises 2 and 3 with so few filters that a test trains them in seconds.
+SMALL = [("x, 32, 5", "x, 8, 5"), ("pool1, 64", "pool1, 8"), ("pool2, 128", "pool2, 8"),
+         ("x, 32, 3", "x, 16, 3"), ("x, 64", "x, 16"), ("x, 128", "x, 16"),
+         ("flat, 256", "flat, 64"), ("EPOCHS = 5", "EPOCHS = 15")]
+RELU, LOSS = ", activation=tf.nn.relu", "tf.losses.sparse_softmax_cross_entropy(labels, logits)"
+PICTURE = 'picture.convert("RGB").resize((32, 32), Image.BILINEAR)'
+RESTORE = "tf.train.Saver().restore(session, checkpoint)"
+MISTAKES = [  # exercise, what a student writes instead, and what the sentence names
+    ("ex01", ")[:, :, np.newaxis]", ")", r"kernel a la forme \(3, 3, 2\)"),
+    ("ex01", "[horizontal, vertical]", "[vertical, horizontal]", "l'ordre des filtres"),
+    ("ex01", '"VALID"', '"SAME"', "padding est SAME"),
+    ("ex01", "strides=1", "strides=2", "le pas de conv2d est 2"),
+    ("ex01", "[-1, -2, -1]", "[1, 2, 1]", "somme 8"),
+    ("ex01", "tf.nn.conv2d(pixels, kernel, strides=1, padding=\"VALID\")",
+     "tf.stack([tf.constant(np.asarray(Image.open('images/ex01_%s.png' % name)), tf.float32)"
+     " for name in ('horizontal', 'vertical')], -1)[tf.newaxis]", "responses n'est pas"),
+    ("ex02", "tf.layers.max_pooling2d(conv2, 2, 2)", "None", "à compléter la ligne .*pool2"),
+    ("ex02", "conv2d(pool1", "conv2d(conv1", "recevant celle d'avant"),
+    ("ex02", "max_pooling2d(conv1", "average_pooling2d(conv1", "average-pooling"),
+    ("ex02", "max_pooling2d(conv1, 2, 2)", "max_pooling2d(conv1, 2, 1)", "son pas doit être 2"),
+    ("ex02", "max_pooling2d(conv1, 2, 2)", "max_pooling2d(conv1)", "ligne .*pool1.*TypeError"),
+    ("ex02", "(x, 8, 5", "(x, 5, 8", "5 filtres de côté 8"),
+    ("ex02", "8, 5, padding=\"same\"" + RELU, "8, 5, padding=\"same\"", "sa ReLU"),
+    ("ex02", "tf.layers.flatten(conv3)", "conv3", r"logits a la forme \(.*, 7, 7, 10\)"),
+    ("ex02", "(dense, 10", "(dense, 9", r"logits a la forme \(.*, 9\)"),
+    ("ex02", "(dense, 10", "(dense, 10" + RELU, "sauf la dernière"),
+    ("ex02", "(dense, 10", "(dense, 10, activation=tf.nn.softmax", "softmax est calculé deux fois"),
+    ("ex02", "labels, logits)", "logits, labels)", "ligne .* labels est .*int32"),
+    ("ex02", "minimize(loss)", "minimize(logits)", "c'est la perte"),
+    ("ex02", "minimize(loss)", "minimize(-loss)", "s'approcher de 0"),
+    ("ex02", "pool2 = ", "pool3 = ", "name 'pool2' is not defined"),
+    ("ex03", "saver = tf.train.Saver()", "saver = tf.train.Saver", "il manque des parenthèses"),
+    ("ex03", RESTORE, "session.run(tf.global_variables_initializer())", "restore ne rend pas"),
+    ("ex03", RESTORE, "pass", "doit le relire"),
+    ("ex03", PICTURE, PICTURE.replace('convert("RGB").', ""), "d'une image RGBA"),
+    ("ex03", PICTURE, 'picture.convert("RGB")', "de taille"),
+    ("ex03", ")[np.newaxis]", ")[np.newaxis, ..., ::-1]", "rouge et bleu"),
+    ("ex03", ")[np.newaxis]", ").transpose(1, 0, 2)[np.newaxis]", "lignes et colonnes"),
+    ("ex03", ")[np.newaxis]", ")[np.newaxis] / 255", "divisés par 255"),
+    ("ex03", ")[np.newaxis]", ")", r"classify fait \(32, 32, 3\)"),
+    ("ex03", "np.argmax(scores)", "np.argmin(scores)", "classify rend 'Avion' là où Chat"),
+]
 
 
 @pytest.fixture
-def clone(tmp_path, monkeypatch):
-    """A folder with the pictures that the starter files read, for them to run in."""
+def student(tmp_path, monkeypatch, small_fashion, capsys):
+    """Run a student's program, in a folder like a clone: a solution, changed.
+
+    Called with its text, (old, new) changes and arguments, it returns the sentence that the
+    program ends with, "" where it ends well.
+    """
+    from ex03_cifar import dataset
     (tmp_path / "images").mkdir()
     for name in "source.jpg", "avion.jpg", "ex01_horizontal.png", "ex01_vertical.png":
         shutil.copy(os.path.join(ROOT, "images", name), str(tmp_path / "images"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", sys.argv)
+    monkeypatch.setenv("KERAS_HOME", str(small_fashion))
+    for split, seed in ("load_train", 1), ("load_test", 2):
+        monkeypatch.setattr(dataset, split, lambda seed=seed: generated_images(500, seed))
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.syspath_prepend(os.path.join(ROOT, "docs", "exercices"))
+    program = tmp_path / "student.py"
+
+    def run(code, changes, *arguments):
+        for old, new in changes:
+            code = code.replace(old, new)
+        program.write_text(code, encoding="utf-8")
+        monkeypatch.setattr(sys, "argv", [str(program)] + list(arguments))
+        monkeypatch.delitem(sys.modules, "outils", raising=False)
+        with tf.Graph().as_default():
+            try:
+                runpy.run_path(str(program), run_name="__main__")
+            except SystemExit as end:
+                return end.code or ""
+            except Exception as error:
+                sys.excepthook(type(error), error, error.__traceback__)
+                return capsys.readouterr().err
+        return ""
+    return run
 
 
-@pytest.fixture
-def datasets():
-    tf.layers.dense  # imports TensorFlow, with the Keras that tf.layers needs
-    from tensorflow import keras
-    return keras.datasets
+def solution(name):
+    return read("docs", "exercices", "solutions", name + ".py")
 
 
 def table(head):
@@ -90,70 +121,68 @@ def test_every_heading_of_the_original_page_has_its_section():
 
 
 @pytest.mark.parametrize("code, output", SNIPPETS)
-def test_a_snippet_prints_what_the_course_says(code, output, clone, capsys):
+def test_a_snippet_prints_what_the_course_says(code, output, capsys):
     assert len(code.splitlines()) <= 10 and len(SNIPPETS) == COURSE.count("```python")
-    run(code, "snippet")
+    with tf.Graph().as_default():
+        exec(compile(code, "snippet", "exec"), {})
     assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == output.splitlines()
 
 
-@pytest.mark.parametrize("name", sorted(GAPS))
-def test_a_starter_file_names_the_first_gap_that_is_left(name, clone, monkeypatch, datasets):
-    for data in datasets.fashion_mnist, datasets.cifar10:
-        monkeypatch.setattr(data, "load_data", lambda: (generated_images(2, 0),) * 2)
-    with pytest.raises(SystemExit, match="Il reste à compléter : (horizontal|conv1|features)"):
-        run(read("docs", "exercices", name + ".py"), name)
+@pytest.mark.parametrize("name, gap",
+                         [("ex01", "horizontal"), ("ex02", "conv1"), ("ex03", "features")])
+def test_a_starter_file_is_its_solution_with_gaps_and_names_the_first(name, gap, student):
+    starter = read("docs", "exercices", name + ".py")
+    code, solved = [text.split('"""\n', 1)[1] for text in (starter, solution(name))]
+    pattern = ""
+    for line in code.splitlines():
+        gap_left = re.match(r"( *)(\w+ = )?None  # À COMPLÉTER", line)
+        pattern += (r"(?: +.+\n)*?%s%s.+\n" % (gap_left.group(1), gap_left.group(2) or "")
+                    if gap_left else re.escape(line) + "\n")
+    assert re.fullmatch(pattern, solved)
+    assert " : %s = None  # À COMPLÉTER" % gap in student(starter, [])
 
 
-def test_exercise_1_completed_gives_the_pictures_of_the_course(clone, capsys):
-    run(completed("ex01"), "ex01")
+@pytest.mark.parametrize("name, old, new, named", MISTAKES)
+def test_a_mistake_is_named_before_training(name, old, new, named, student):
+    found = student(solution(name), SMALL + [(old, new)], "--check")
+    assert re.search("Erreur : .*" + named, found)
+
+
+def test_a_mistake_ends_a_program_with_a_sentence_and_exit_code_1(tmp_path):
+    code = solution("ex01").replace("horizontal.T", "horizontale.T")
+    (tmp_path / "student.py").write_text(code, encoding="utf-8")
+    done = run_command(sys.executable, str(tmp_path / "student.py"))
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "« vertical = horizontale.T" in done.stderr.splitlines()[-1]
+
+
+def test_the_solution_of_exercise_1_gives_the_pictures_of_the_course(student, capsys):
+    assert student(solution("ex01"), []) == ""
     assert capsys.readouterr().out.count("identique à celle du cours") == 2
-    run(completed("ex01").replace("horizontal.T", "-horizontal"), "ex01")
-    assert capsys.readouterr().out.count("encore différente de celle du cours") == 1
 
 
-def test_exercise_2_completed_tells_the_classes_apart(clone, monkeypatch, datasets, capsys, small_fashion):
-    import ex02_fashion_cnn
-    data = ex02_fashion_cnn.load_data(str(small_fashion))
-    monkeypatch.setattr(datasets.fashion_mnist, "load_data", lambda: data)
-    run(completed("ex02"), "ex02")
-    assert float(re.findall(r"test ([\d.]+) %", capsys.readouterr().out)[-1]) > 90
+def test_the_solution_of_exercise_2_tells_the_classes_apart(student, capsys):
+    assert student(solution("ex02"), SMALL) == ""
+    assert float(re.search(r"Test : ([\d.]+) %", capsys.readouterr().out).group(1)) > 90
 
 
-def test_exercise_3_completed_trains_and_predicts(clone, monkeypatch, datasets, capsys):
-    data = [generated_images(500, seed) for seed in (1, 2)]
-    monkeypatch.setattr(datasets.cifar10, "load_data",
-                        lambda: [(images, labels[:, np.newaxis]) for images, labels in data])
-    with pytest.raises(SystemExit, match="Entraînez d'abord"):
-        run(completed("ex03"), "ex03", "images/avion.jpg")
-    run(completed("ex03"), "ex03")
-    assert float(re.findall(r"test ([\d.]+) %", capsys.readouterr().out)[-1]) > 50
-    run(completed("ex03"), "ex03", "images/avion.jpg")
+def test_the_course_shows_the_layers_of_the_solution_of_exercise_2(student, capsys):
+    assert student(solution("ex02"), [], "--check") == ""
+    layers = re.findall("^convolution .*|^dense .*", capsys.readouterr().out, re.M)
+    assert len(layers) == 5 and "\n".join(layers) in COURSE
+
+
+def test_the_solution_of_exercise_3_trains_and_predicts_with_its_own_weights_only(student, capsys):
+    code, image = solution("ex03"), os.path.join("images", "avion.jpg")
+    assert "entraînez d'abord" in student(code, SMALL, image)
+    assert student(code, SMALL) == ""
+    assert float(re.search(r"images de test : ([\d.]+) %", capsys.readouterr().out).group(1)) > 50
+    assert student(code, SMALL, image) == ""
     assert re.match("Prédiction: [A-Z][a-z]+\n$", capsys.readouterr().out)
-
-
-def test_the_table_of_layers_is_the_graph_of_exercise_2():
-    from ex02_fashion_cnn import RECIPES, network
-    rows = table("| couche | noyau")
-    for recipe, filters, parameters in (("default", 3, 5), ("best", 6, 7)):
-        sizes = {}  # of each layer that is trained, in the network's order
-        with tf.Graph().as_default() as graph:
-            network(tf.placeholder(tf.uint8, [None, 28, 28]), RECIPES[recipe], training=True)
-            for variable in tf.trainable_variables():
-                layer = variable.op.name.split("/")[1]
-                sizes[layer] = sizes.get(layer, 0) + variable.shape.num_elements()
-        counts = [int(row[parameters].replace(" ", "")) for row in rows]
-        assert list(filter(None, counts)) == list(sizes.values()) + [sum(sizes.values())]
-        windows = [operation for operation in graph.get_operations()
-                   if operation.type in ("Conv2D", "MaxPool")]
-        for operation, row in zip(windows, [row for row in rows if row[1]]):
-            convolution = operation.type == "Conv2D"
-            kernel = (operation.inputs[1].shape.as_list() if convolution
-                      else operation.get_attr("ksize")[1:])
-            assert row[1] == "%d×%d" % tuple(kernel[:2])
-            assert operation.get_attr("strides") == [1, int(row[2]), int(row[2]), 1]
-            shape = operation.outputs[0].shape.as_list()[1:]
-            assert row[filters] == (str(shape[-1]) if convolution else "")
-            assert recipe == "best" or row[4] == "%d×%d×%d" % tuple(shape)
+    assert "conv2d/kernel est [3, 3, 3, 8] ici" in student(
+        code, SMALL + [("x, 16, 3, padding", "x, 8, 3, padding")], image)
+    assert "name/kernel est [256, 64] ici, absent" in student(
+        code, SMALL + [("flat, 64", "flat, 64, name='name'")], image)
 
 
 def test_what_the_course_says_of_x_and_o_is_what_the_pictures_compute():

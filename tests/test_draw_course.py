@@ -11,7 +11,7 @@ from figures.common import decimal, new_figure, save_gif, translated
 from tools import draw_course
 
 NAMES = {"ex01_sliding.gif", "fr_convolution.png", "fr_glissement.gif", "fr_xo_filtres.png",
-         "fr_pooling_relu.png", "fr_decision.png"}
+         "fr_pooling_relu.png", "fr_decision.png", "fr_probabilites.png"}
 
 
 def correlate(picture, pattern, stride=1):
@@ -92,7 +92,7 @@ def test_the_pictures_of_the_course_are_drawn(drawn):
     for name in NAMES:
         assert os.path.exists(os.path.join(ROOT, "images", name)), name
         with Image.open(str(drawn / name)) as picture:
-            assert 400 < picture.height <= 700 * picture.width / 830, name
+            assert 400 < picture.height <= 900 * picture.width / 830, name
 
 
 def test_the_animation_shows_a_window_at_a_time(drawn):

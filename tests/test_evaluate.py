@@ -51,7 +51,8 @@ def test_an_evaluation_interrupted_at_random_moments_leaves_no_half_picture(
         picture.unlink()
         code, text = interrupt(EVALUATE, arguments, output, number, seconds=rng.uniform(0.05, 1.5))
         assert code in (0, 128 + number) and "Traceback" not in text
-        assert set(os.listdir(str(tmp_path))) <= {"out", "ex03_confusion.png"}
+        assert set(os.listdir(str(tmp_path))) <= {
+            "out", "ex03_confusion.png", "fr_ex03_confusion.png"}
         if not picture.exists():
             picture.write_bytes(whole)
         assert picture.read_bytes() == whole

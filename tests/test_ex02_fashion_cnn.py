@@ -16,7 +16,8 @@ from support import checkpoint, idx
 from support.console import UserError
 from support.run_state import Saved
 
-PICTURES = ["ex02_confusion.png", "ex02_predictions.png", "ex02_training.png"]
+PICTURES = ["ex02_confusion.png", "ex02_predictions.png", "ex02_training.png",
+            "fr_ex02_confusion.png", "fr_ex02_predictions.png"]
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*tf.layers.*")  # "deprecated", which is the point
 

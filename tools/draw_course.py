@@ -2,8 +2,8 @@
 """Draw how a convolutional network tells an X from an O, for the course: every number is computed.
 
     python tools/draw_course.py     images/ex01_sliding.gif, and in French fr_convolution.png,
-                                    fr_glissement.gif, fr_xo_filtres.png, fr_pooling_relu.png and
-                                    fr_decision.png
+                                    fr_glissement.gif, fr_xo_filtres.png, fr_pooling_relu.png,
+                                    fr_decision.png and fr_probabilites.png
 
 The filters are given; the weights of the fully connected layer are computed from the X and the O
 alone, as a classifier half-way between the two.
@@ -125,8 +125,9 @@ def main(arguments=None):
     draw("fr_xo_filtres.png", ex01.draw_feature_maps, letters[:2], filters, layers["maps"][:2])
     draw("fr_pooling_relu.png", ex01.draw_pooling, *[
         layers[name][0, ..., 0] for name in ("maps", "rectified", "pooled")])
-    draw("fr_decision.png", ex01.draw_decision, letters, NAMES, layers["smallest"],
-         (layers["weights"], layers["biases"]), layers["scores"], layers["probabilities"])
+    draw("fr_decision.png", ex01.draw_decision, layers["smallest"][0],
+         (layers["weights"], layers["biases"]), layers["scores"][0])
+    draw("fr_probabilites.png", ex01.draw_probabilities, letters, NAMES, layers["probabilities"])
 
 
 if __name__ == "__main__":

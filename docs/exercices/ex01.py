@@ -8,12 +8,17 @@ Les résultats sont écrits dans runs/ et comparés à ceux du cours, images/ex0
 images/ex01_vertical.png.
 """
 import os
+import sys
+
+sys.path.append("docs/exercices")  # depuis la racine du dépôt
+import outils  # dit en français ce qui manque ou ce qui est faux
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 from PIL import Image
 
 tf.disable_eager_execution()  # TensorFlow 1 : d'abord le graphe, ensuite le calcul
+outils.start(__file__)
 
 # L'image en niveaux de gris. On répète les pixels du bord : le résultat aura ainsi la taille de
 # l'image, sans cadre artificiel. conv2d attend quatre axes : [images, lignes, colonnes, canaux].
@@ -30,14 +35,12 @@ vertical = None  # À COMPLÉTER : le même filtre, lignes et colonnes échangé
 # [hauteur, largeur, canaux d'entrée, filtres], donc [3, 3, 1, 2] ici. np.stack donne [3, 3, 2] ;
 # l'indice [:, :, np.newaxis] ajoute l'axe qui manque.
 kernel = None  # À COMPLÉTER : np.stack([horizontal, vertical], axis=-1)[...]
+outils.check_kernel(kernel)
 
 # ---- Le graphe ----
 pixels = tf.placeholder(tf.float32, image.shape)
 responses = None  # À COMPLÉTER : tf.nn.conv2d(pixels, kernel, un pas de 1, padding="VALID")
-
-for name in "horizontal", "vertical", "kernel", "responses":
-    if globals()[name] is None:
-        raise SystemExit("Il reste à compléter : %s" % name)
+outils.check_responses(pixels, responses)
 
 # Le signe dit quel côté est le plus clair ; seule la force du motif nous intéresse. 255 est blanc.
 strengths = tf.minimum(tf.abs(responses), 255)
@@ -51,6 +54,6 @@ for index, name in enumerate(["ex01_horizontal.png", "ex01_vertical.png"]):
     found = result[0, :, :, index].astype(np.uint8)
     Image.fromarray(found).save(os.path.join("runs", name))
     expected = np.asarray(Image.open(os.path.join("images", name)))
-    print("Écrit : runs/%s, %s" % (name, "identique à celle du cours"
-                                   if np.array_equal(found, expected)
-                                   else "encore différente de celle du cours"))
+    if not np.array_equal(found, expected):
+        raise SystemExit("Écrit : runs/%s, différente de celle du cours" % name)
+    print("Écrit : runs/%s, identique à celle du cours" % name)

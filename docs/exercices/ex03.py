@@ -2,13 +2,14 @@
 
 Complétez de haut en bas les lignes « À COMPLÉTER », puis lancez depuis la racine du dépôt :
 
-    python docs/exercices/ex03.py                     entraîne et enregistre dans runs/ex03/
-    python docs/exercices/ex03.py images/avion.jpg    affiche « Prédiction: Avion »
+    python docs/exercices/ex03.py                    entraîne, enregistre dans runs/ex03/
+    python docs/exercices/ex03.py images/avion.jpg   affiche « Prédiction: Avion »
 """
 import os
 import sys
 
-os.environ["TF_USE_LEGACY_KERAS"] = "1"  # avant TensorFlow 2 : tf.layers a besoin de tf-keras
+sys.path.append("docs/exercices")  # depuis la racine du dépôt
+import outils  # lit les données, et dit en français ce qui manque ou ce qui est faux
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -16,6 +17,7 @@ from PIL import Image
 from tensorflow import keras
 
 tf.disable_eager_execution()  # TensorFlow 1 : d'abord le graphe, ensuite le calcul
+outils.start(__file__)
 
 EPOCHS = 5
 BATCH_SIZE = 100
@@ -28,67 +30,71 @@ def network(images):
     """Des images uint8 [N, 32, 32, 3] -> un score par classe, float32 [N, 10]."""
     x = tf.cast(images, tf.float32) / 255
     # Comme dans l'exercice 2, mais en couleurs : trois canaux à l'entrée au lieu d'un.
-    features = None  # À COMPLÉTER : plusieurs lignes, des convolutions avec ReLU et des pooling
+    features = None  # À COMPLÉTER : plusieurs lignes : des convolutions avec ReLU, des pooling
     flat = None  # À COMPLÉTER : tf.layers.flatten(features)
     dense = None  # À COMPLÉTER : une couche entièrement connectée, avec ReLU
     logits = None  # À COMPLÉTER : la couche de sortie, sans ReLU
-    return completed(logits, "features, flat, dense ou logits")
+    return logits
 
 
-def completed(value, name):
-    """La valeur, si le trou a été comblé."""
-    if value is None:
-        raise SystemExit("Il reste à compléter : %s" % name)
-    return value
+def restore(checkpoint):
+    """Le réseau tel qu'il a été enregistré : une session, son entrée, ses scores."""
+    images = tf.placeholder(tf.uint8, [None, 32, 32, 3])
+    logits = network(images)
+    outils.check_checkpoint(checkpoint)
+    session = tf.Session()
+    None  # À COMPLÉTER : un tf.train.Saver() relit dans session les poids de checkpoint
+    return session, images, logits
+
+
+def classify(picture, session, images, logits):
+    """Le nom de la classe d'une image de Pillow, quels que soient sa taille et ses couleurs."""
+    pixels = None  # À COMPLÉTER : en RGB, 32×32 pixels, puis un tableau uint8 [1, 32, 32, 3]
+    scores = session.run(logits, {images: pixels})[0]
+    name = None  # À COMPLÉTER : le nom, dans CLASS_NAMES, du plus grand score
+    return name
 
 
 def train():
-    """Entraîner le réseau sur CIFAR-10 et enregistrer ses poids."""
-    (train_images, train_labels), (test_images, test_labels) = keras.datasets.cifar10.load_data()
-    train_labels, test_labels = train_labels.ravel(), test_labels.ravel()
+    """Entraîner le réseau sur CIFAR-10, l'enregistrer, et juger celui que l'on relit."""
+    cifar10 = keras.datasets.cifar10
+    (train_images, train_labels), (test_images, test_labels) = outils.load_data(cifar10)
+    held_out = len(train_images) // 25  # la validation, pour comparer ses choix sans voir le test
     images = tf.placeholder(tf.uint8, [None, 32, 32, 3])
     labels = tf.placeholder(tf.int32, [None])
     logits = network(images)
+    outils.check_layers(logits)
     loss = None  # À COMPLÉTER : l'entropie croisée, comme dans l'exercice 2
-    step = tf.train.AdamOptimizer(0.001).minimize(completed(loss, "loss"))
+    step = tf.train.AdamOptimizer(0.001).minimize(loss)
+    saver = None  # À COMPLÉTER : tf.train.Saver() enregistrera toutes les variables
+    outils.check_training(images, labels, logits, loss, step, (train_images, train_labels),
+                          saver=saver, restore=restore)
     right = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels)
-    saver = None  # À COMPLÉTER : tf.train.Saver(), qui enregistre et relit toutes les variables
-    completed(saver, "saver")
+    accuracy = tf.reduce_mean(tf.cast(right, tf.float32))
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         for epoch in range(EPOCHS):
-            order = np.random.permutation(len(train_images))
-            for first in range(0, len(order), BATCH_SIZE):
-                chosen = order[first:first + BATCH_SIZE]
-                session.run(step, {images: train_images[chosen], labels: train_labels[chosen]})
-            parts = [session.run(right, {images: test_images[first:first + BATCH_SIZE],
-                                         labels: test_labels[first:first + BATCH_SIZE]})
-                     for first in range(0, len(test_images), BATCH_SIZE)]
-            print("Époque %d : exactitude sur le test %.1f %%"
-                  % (epoch + 1, 100 * np.mean(np.concatenate(parts))))
+            order = held_out + np.random.permutation(len(train_images) - held_out)
+            for lot in np.split(order, range(BATCH_SIZE, len(order), BATCH_SIZE)):
+                session.run(step, {images: train_images[lot], labels: train_labels[lot]})
+            seen, unseen = [session.run(accuracy, {images: train_images[lot],
+                                                   labels: train_labels[lot]})
+                            for lot in (order[:held_out], np.arange(held_out))]
+            print("Époque %d : exactitude : entraînement %.1f %%, validation %.1f %%"
+                  % (epoch + 1, 100 * seen, 100 * unseen), flush=True)
         os.makedirs(os.path.dirname(CHECKPOINT), exist_ok=True)
         saver.save(session, CHECKPOINT)
-    print("Poids enregistrés : %s" % CHECKPOINT)
-
-
-def predict(path):
-    """Afficher la classe d'une image."""
-    if not os.path.exists(CHECKPOINT + ".index"):
-        raise SystemExit("Entraînez d'abord le réseau : python docs/exercices/ex03.py")
-    # Le réseau ne connaît que des images de 32 x 32 pixels en couleurs.
-    picture = Image.open(path).convert("RGB").resize((32, 32), Image.BILINEAR)
-    images = tf.placeholder(tf.uint8, [None, 32, 32, 3])
-    logits = network(images)
-    with tf.Session() as session:
-        # Ne pas initialiser les variables : le Saver relit les poids de CHECKPOINT.
-        tf.train.Saver().restore(session, CHECKPOINT)
-        scores = session.run(logits, {images: np.asarray(picture)[np.newaxis]})[0]
-    name = None  # À COMPLÉTER : le nom, dans CLASS_NAMES, du plus grand score (np.argmax)
-    print("Prédiction: %s" % completed(name, "name"))
+    with tf.Graph().as_default():  # le test, une seule fois, par le chemin que prend la commande
+        restored = restore(CHECKPOINT)
+        found = [classify(Image.fromarray(image), *restored) == CLASS_NAMES[label]
+                 for image, label in zip(test_images[:1000], test_labels)]
+    print("Poids relus de %s, 1000 images de test : %.1f %%" % (CHECKPOINT, 100 * np.mean(found)))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        predict(sys.argv[1])
+    path = None  # À COMPLÉTER : l'argument de la commande, voir sys.argv, ou "" s'il n'y en a pas
+    outils.check_prediction(classify, CLASS_NAMES)
+    if path:
+        print("Prédiction: %s" % classify(Image.open(path), *restore(CHECKPOINT)))
     else:
         train()
