@@ -135,7 +135,7 @@ def test_a_starter_file_is_its_solution_with_gaps_and_names_the_first(name, gap,
     code, solved = [text.split('"""\n', 1)[1] for text in (starter, solution(name))]
     pattern = ""
     for line in code.splitlines():
-        gap_left = re.match(r"( *)(\w+ = )?None  # À COMPLÉTER", line)
+        gap_left = re.match(r"( *)(\w+ = |return )?None  # À COMPLÉTER", line)
         pattern += (r"(?: +.+\n)*?%s%s.+\n" % (gap_left.group(1), gap_left.group(2) or "")
                     if gap_left else re.escape(line) + "\n")
     assert re.fullmatch(pattern, solved)

@@ -33,8 +33,7 @@ def network(images):
     features = None  # À COMPLÉTER : plusieurs lignes : des convolutions avec ReLU, des pooling
     flat = None  # À COMPLÉTER : tf.layers.flatten(features)
     dense = None  # À COMPLÉTER : une couche entièrement connectée, avec ReLU
-    logits = None  # À COMPLÉTER : la couche de sortie, sans ReLU
-    return logits
+    return None  # À COMPLÉTER : la couche de sortie, sans ReLU
 
 
 def restore(checkpoint):
@@ -51,8 +50,7 @@ def classify(picture, session, images, logits):
     """Le nom de la classe d'une image de Pillow, quels que soient sa taille et ses couleurs."""
     pixels = None  # À COMPLÉTER : en RGB, 32×32 pixels, puis un tableau uint8 [1, 32, 32, 3]
     scores = session.run(logits, {images: pixels})[0]
-    name = None  # À COMPLÉTER : le nom, dans CLASS_NAMES, du plus grand score
-    return name
+    return None  # À COMPLÉTER : le nom, dans CLASS_NAMES, du plus grand score
 
 
 def train():

@@ -37,7 +37,7 @@ def start(path):
     with open(path, encoding="utf-8") as stream:
         lines = [line.strip() for line in stream]
     for number, line in enumerate(lines, 1):
-        if re.match(r"(\w+ = )?None\b", line):
+        if re.match(r"(\w+ = |return )?None\b", line):
             stop("il reste à compléter la ligne %d : %s", number, line)
     sys.excepthook = lambda kind, error, trace: print(sentence(path, lines, error), file=sys.stderr)
 
@@ -110,7 +110,7 @@ def check_layers(logits, layers=""):
             stop("%d filtres de côté %d ? conv2d veut le nombre de filtres, puis le côté du noyau.",
                  shape[3], shape[0])
         if name in ("convolution", "dense"):
-            bias = operation.outputs[0].consumers()[0].type == "BiasAdd"
+            bias = any(one.type == "BiasAdd" for one in operation.outputs[0].consumers())
             print("%-11s  noyau %-16s  sortie %-16s  %7d paramètres" % (
                 name, shape, output[1:], np.prod(shape) + bias * shape[-1]))
     order = ", ".join(name for name in names if name != "relu")

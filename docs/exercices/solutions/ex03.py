@@ -36,8 +36,7 @@ def network(images):
     features = tf.layers.max_pooling2d(x, 2, 2)
     flat = tf.layers.flatten(features)
     dense = tf.layers.dense(flat, 256, activation=tf.nn.relu)
-    logits = tf.layers.dense(dense, 10)
-    return logits
+    return tf.layers.dense(dense, 10)
 
 
 def restore(checkpoint):
@@ -54,8 +53,7 @@ def classify(picture, session, images, logits):
     """Le nom de la classe d'une image de Pillow, quels que soient sa taille et ses couleurs."""
     pixels = np.asarray(picture.convert("RGB").resize((32, 32), Image.BILINEAR))[np.newaxis]
     scores = session.run(logits, {images: pixels})[0]
-    name = CLASS_NAMES[np.argmax(scores)]
-    return name
+    return CLASS_NAMES[np.argmax(scores)]
 
 
 def train():
