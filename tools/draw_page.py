@@ -25,15 +25,15 @@ from figures.common import save_png
 from support import console
 from support.arguments import add_output_dir
 
-WIDTH, HEIGHT = 830, 760  # pixels of the picture
+WIDTH, HEIGHT = 830, 930  # pixels of the picture
 SCALE = 0.7  # of the page in it
 SECONDS = 60  # that the page may take to compute
-DONE = "return Boolean(state.done && !state.busy)"
-# The plane's front is covered, and a map of the second block looked at.
+IS_DONE = "return Boolean(state.done && !state.busy && !state.again)"
+# Where its middle is covered the plane is a bird; a map of the first block is looked at.
 USE = """document.querySelector('header').remove();
-for (const column of [7, 8, 9, 10, 11]) for (const row of [2, 3, 4])
-  state.covered.add(12 * row + column);
-state.cell = peakOf(5);
+for (let cell = 0; cell < 15; cell++)
+  state.covered.add((3 + Math.floor(cell / 5)) * 12 + 2 + cell % 5);
+state.cell = peakOf(2);
 changePhoto();"""
 
 
@@ -42,9 +42,7 @@ def main():
     add_output_dir(parser)
     output = console.writable_folder(parser.parse_args().output_dir)
     options = webdriver.ChromeOptions()
-    for argument in ("headless", "no-sandbox", "disable-gpu", "hide-scrollbars",
-                     "force-device-scale-factor=%s" % SCALE,
-                     "window-size=%d,%d" % (WIDTH / SCALE + 1, HEIGHT / SCALE + 1)):
+    for argument in ("headless", "no-sandbox", "disable-gpu", "hide-scrollbars"):
         options.add_argument("--" + argument)
     with tempfile.TemporaryDirectory() as folder:
         page = pathlib.Path(folder, "page.html")
@@ -52,13 +50,16 @@ def main():
             sys.executable, os.path.join(console.REPOSITORY, "predict"), "--exact", "--explain",
             str(page), os.path.join(console.IMAGES, "avion.jpg")])
         with webdriver.Chrome(options=options) as browser:
+            browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", dict(
+                width=int(WIDTH / SCALE), height=int(HEIGHT / SCALE), deviceScaleFactor=SCALE,
+                mobile=False))
             browser.get(page.as_uri())
             for script in "", USE:
                 browser.execute_script(script)
-                WebDriverWait(browser, SECONDS).until(lambda _: browser.execute_script(DONE))
+                WebDriverWait(browser, SECONDS).until(lambda _: browser.execute_script(IS_DONE))
             picture = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
-    save_png(picture.crop((0, 0, WIDTH, HEIGHT)).quantize(256, dither=0),
-             os.path.join(output, "explain_page.png"))
+    picture = picture.crop((0, 0, WIDTH, HEIGHT)).quantize(256, kmeans=3, dither=0)
+    save_png(picture, os.path.join(output, "explain_page.png"))
 
 
 if __name__ == "__main__":
