@@ -40,7 +40,8 @@ class Classifier:
 
     def _restore(self, prefix):
         meta = prefix + LARGE_BATCH_GRAPH
-        if not (self._large_batch and os.path.exists(meta)):  # older weights have none
+        # Older weights have none.
+        if not (self._large_batch and checkpoint.lists(prefix, LARGE_BATCH_GRAPH)):
             meta = prefix + GRAPH
         with tf.Graph().as_default() as graph:
             self.saver = tf.train.import_meta_graph(meta)

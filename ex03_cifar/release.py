@@ -1,6 +1,5 @@
 """What becomes of a finished training: a release, and its curves drawn again."""
 import dataclasses
-import os
 import pathlib
 
 from ex03_cifar.classifier import GRAPH, LARGE_BATCH_GRAPH, RELEASE, Classifier
@@ -30,8 +29,8 @@ def release(folder):
 def draw_curves(folder, path):
     """Draw the training curves of the weights in `folder`; return whether they have a history."""
     def read(prefix):
-        notes = prefix + ".json"
-        return read_notes(notes, ("loss", "accuracy")) if os.path.exists(notes) else None
+        return (read_notes(prefix + ".json", ("loss", "accuracy"))
+                if checkpoint.lists(prefix, ".json") else None)
 
     notes = checkpoint.load(folder, read)
     if notes:

@@ -6,6 +6,8 @@ reads. TensorFlow checks the tensors that it reads, but neither the whole index 
 files belong together; the digests cover every byte. The manifest is replaced last and in one
 step, so that a reader finds the old checkpoint or the new one, whenever the writer is killed.
 TensorFlow's own file `checkpoint` follows it, for plain TensorFlow; no program here reads that.
+Files that the manifest does not list are not part of the checkpoint, whatever their names. Whoever
+writes into the folder holds its lock.
 """
 import contextlib
 import glob
@@ -13,17 +15,19 @@ import hashlib
 import os
 import re
 import shutil
+import sqlite3
 import tempfile
 import time
 
-from support.console import REPOSITORY, UserError, open_regular, reason
+from support.console import REPOSITORY, UserError, open_regular, postponed_interrupts, reason
 from support.environment import quoted
 from support.tf1 import quiet_stderr, tf
 
-MANIFEST = "SHA256SUMS"
+MANIFEST, LOCK = "SHA256SUMS", ".lock"
 SAVER_FILES = ".index", ".data-00000-of-00001"
 UNFINISHED = ".unfinished-"
 PATIENCE = 2  # seconds, for a reader to close a file that Windows does not replace while open
+LONGEST_SAVE = 10  # seconds, for another writer
 
 
 class CheckpointError(UserError):
@@ -40,18 +44,51 @@ class CheckpointError(UserError):
         self.code = 2 if problem else 1
 
 
-def save(folder, session, saver, notes=None):
+def lock(folder, patience=0):
+    """Make a folder and return its lock: until that is closed nobody else writes checkpoints there.
+
+    Args:
+        patience: seconds, for another writer to end.
+    Raises:
+        UserError: another still writes there.
+        CheckpointError: nothing can be written there.
+    """
+    try:
+        os.makedirs(folder, exist_ok=True)
+        # SQLite locks files on every system; the lock ends with its process, however that ends.
+        connection = sqlite3.connect(os.path.join(folder, LOCK), timeout=patience,
+                                     isolation_level=None, check_same_thread=False)
+        connection.execute("BEGIN EXCLUSIVE")
+        return connection
+    except (OSError, sqlite3.Error) as error:
+        if str(error) == "database is locked":
+            raise UserError("another training or release is writing to %s: wait for it to end, or "
+                            "choose another --checkpoint-dir." % folder)
+        raise _not_written(folder, error)
+
+
+def save(folder, session, saver, notes=None, locked=False):
     """Save the variables of `saver` in `folder`, replacing the checkpoint that is there.
 
     Args:
         notes: more files of the checkpoint, a dict of file name ending to bytes.
+        locked: whether the caller has a `lock` that holds for this folder.
     Raises:
         CheckpointError: the files cannot be written; the checkpoint that was there is untouched.
+        UserError: another process writes there.
     """
+    with contextlib.ExitStack() as stack:
+        if not locked:
+            stack.enter_context(contextlib.closing(lock(folder, LONGEST_SAVE)))
+        stack.enter_context(postponed_interrupts())
+        _save(folder, session, saver, notes or {})
+
+
+def _save(folder, session, saver, notes):
     try:
         os.makedirs(folder, exist_ok=True)
         unfinished = tempfile.mkdtemp(prefix=UNFINISHED, dir=folder)
-        _write_all(unfinished, session, saver, notes or {})
+        _write_all(unfinished, session, saver, notes)
         with contextlib.suppress(FileNotFoundError):
             shutil.copyfile(os.path.join(folder, MANIFEST), os.path.join(unfinished, "replaced"))
         for name, digest in _read_manifest(os.path.join(unfinished, MANIFEST)).items():
@@ -62,11 +99,15 @@ def save(folder, session, saver, notes=None):
         _sync_folder(folder)  # the manifest must not reach the disk before the names that it lists
         _persist(os.replace, os.path.join(unfinished, MANIFEST), os.path.join(folder, MANIFEST))
     except (OSError, tf.errors.OpError) as error:
-        raise CheckpointError("the checkpoint cannot be written to %s: %s. What was there is "
-                              "untouched." % (folder, reason(error)))
+        raise _not_written(folder, error)
     finally:
         with contextlib.suppress(OSError, tf.errors.OpError, CheckpointError):
             _tidy(folder)
+
+
+def _not_written(folder, error):
+    return CheckpointError("the checkpoint cannot be written to %s: %s. What was there is "
+                           "untouched." % (folder, reason(error)))
 
 
 def load(folder, use, expected=(), maker=None, release=None, verified=None):
@@ -98,6 +139,12 @@ def load(folder, use, expected=(), maker=None, release=None, verified=None):
             if advice and error.problem in ("missing", "damaged"):
                 error.args = ("%s %s" % (error, advice),)
             raise error
+
+
+def lists(prefix, ending):
+    """Return whether a file is part of the checkpoint with this prefix, by its manifest."""
+    folder, name = os.path.split(prefix + ending)
+    return name in _read_manifest(os.path.join(folder, MANIFEST))
 
 
 def for_inference(is_kernel):
@@ -135,7 +182,7 @@ def meta_graph(graph):
             strip_default_attrs=True).SerializeToString(deterministic=True)
 
 
-def save_weights(folder, graph, values, notes):
+def save_weights(folder, graph, values, notes, locked=False):
     """Save a network for inference as `save` does: its variables, and its graph as a note.
 
     Args:
@@ -150,7 +197,7 @@ def save_weights(folder, graph, values, notes):
             session.run([tf.assign(variable, tf.cast(value, variable.dtype))
                          for variable, value in fed],
                         {value: values[variable.op.name] for variable, value in fed})
-        save(folder, session, saver, dict(notes, **{".meta": graph}))
+        save(folder, session, saver, dict(notes, **{".meta": graph}), locked)
 
 
 def values_of(session, variables):

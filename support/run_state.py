@@ -10,13 +10,12 @@ import json
 import os
 import re
 import shutil
-import sqlite3
 import time
 
 import numpy as np
 
 from support import checkpoint, reports
-from support.console import Interrupted, UsageError, UserError, printable, reason, say
+from support.console import Interrupted, UsageError, UserError, printable, say
 
 KEPT = 2  # states, the newest and the one before it
 
@@ -31,7 +30,7 @@ class Saved:
 
 
 class RunState:
-    """The folder `state` below a checkpoint folder, locked for this process.
+    """The folder `state` below a checkpoint folder, which is locked for this process.
 
     It holds the newest states, each a checkpoint of its own in `step-00001234`: all variables, and
     what the loop keeps besides. A finished run clears it; what remembers it are its weights.
@@ -43,7 +42,7 @@ class RunState:
     interrupts = ()
 
     def __init__(self, folder, settings, steps=0, save_every=0):
-        """Lock the state below `folder`.
+        """Lock `folder`.
 
         Args:
             folder: that of the weights which the run will save.
@@ -51,22 +50,12 @@ class RunState:
             steps: how many the whole run has.
             save_every: seconds, the longest time between two saved states.
         Raises:
-            UserError: the folder cannot be written, or another training has locked it.
+            UserError: the folder cannot be written, or another process writes there.
         """
         self.folder, self.settings = os.path.join(folder, "state"), settings
         self.weights, self.last, self.save_every = folder, steps, save_every
-        try:
-            os.makedirs(self.folder, exist_ok=True)
-            # SQLite locks files on every system; the lock ends with its process, however that ends.
-            self.lock = sqlite3.connect(os.path.join(self.folder, "lock"), timeout=0,
-                                        isolation_level=None, check_same_thread=False)
-            self.lock.execute("BEGIN EXCLUSIVE")
-        except (OSError, sqlite3.Error) as error:
-            if str(error) == "database is locked":
-                raise UserError("another training is running in %s: wait for it to end, or choose "
-                                "another --checkpoint-dir." % folder)
-            raise UserError("the training state cannot be written to %s: %s."
-                            % (self.folder, reason(error)))
+        self.lock = checkpoint.lock(folder)
+        os.makedirs(self.folder, exist_ok=True)
 
     def finished(self, fresh):
         """Return the history of the training with these settings that has finished, else None.
@@ -124,7 +113,8 @@ class RunState:
         """
         notes = {"settings": self.settings, "history": saved.notes["history"]}
         checkpoint.save_weights(self.weights, graph, values,
-                                dict(files, **{".json": json.dumps(notes, indent=1).encode()}))
+                                dict(files, **{".json": json.dumps(notes, indent=1).encode()}),
+                                locked=True)
         self.clear()
         text = "Saved the weights in %s." % self.weights
         if self.interrupts:
@@ -144,7 +134,8 @@ class RunState:
         path = self._path(saved.step)
         try:
             checkpoint.save(path, session, saver, {
-                ".json": json.dumps(notes, indent=1).encode(), ".npz": arrays.getvalue()})
+                ".json": json.dumps(notes, indent=1).encode(), ".npz": arrays.getvalue()},
+                locked=True)
         except checkpoint.CheckpointError:
             with contextlib.suppress(OSError):
                 os.rmdir(path)  # if nothing is in it

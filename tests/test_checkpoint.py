@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from helpers import ROOT, generated_images, release, run, run_command
+from helpers import CONTEXT, FULL, ROOT, generated_images, release, run, run_command
 
 from ex03_cifar.classifier import Classifier
 from ex03_cifar.views import first_only
@@ -30,7 +30,7 @@ def refusal(folder):
 
 def verified(folder):
     """Return the names of the files in `folder` that a reader verifies: all but TensorFlow's own."""
-    return sorted(set(os.listdir(folder)) - {"checkpoint"})
+    return sorted(set(os.listdir(folder)) - {"checkpoint", ".lock"})
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def released(tmp_path):
 def test_a_release_is_listed_for_sha256sum(released):
     done = run_command("sha256sum", "--check", "--strict", "SHA256SUMS", cwd=released)
     assert done.returncode == 0 and done.stdout.count(": OK") == 4
-    assert len(os.listdir(released)) == 6
+    assert len(os.listdir(released)) == 7
 
 
 def test_half_precision_halves_the_file_and_rounds_once(tmp_path):
@@ -153,7 +153,7 @@ def test_a_release_cut_off_at_any_change_to_the_disk_leaves_the_old_or_the_new_o
         cut_off = interrupted_release(folder, monkeypatch, calls)
         seen.append(Classifier(folder).predict(pictures).tobytes())
         release(folder, seed=2)  # and the next one tidies up
-        assert len(os.listdir(folder)) == 6 and refusal(folder) is None
+        assert len(os.listdir(folder)) == 7 and refusal(folder) is None
         if not cut_off:
             break
     assert len(seen) > 8 and seen == sorted(seen, key=[old, new].index)
@@ -205,6 +205,45 @@ def test_a_release_removes_only_the_files_of_the_one_that_it_replaces(released):
     assert own < set(os.listdir(released)) and not replaced & set(os.listdir(released))
 
 
+def test_a_file_that_the_manifest_does_not_list_changes_no_prediction(released):
+    """As a sync tool leaves them, or somebody who copies another checkpoint there."""
+    pictures = [first_only(generated_images(1, seed=0)[0])]
+    before = Classifier(released, large_batch=True).predict(pictures).tobytes()
+    index, = [name for name in os.listdir(released) if name.endswith(".index")]
+    for ending in ".4.index", ".4.meta", ".large 2.meta", ".2.json":
+        with open(os.path.join(released, index.replace(".index", ending)), "w") as stream:
+            stream.write("another's")
+    assert Classifier(released, large_batch=True).predict(pictures).tobytes() == before
+
+
+def keep_releasing(folder, seed, barrier, rounds):
+    """Release the network of a seed at the same moments as another process does another's."""
+    for _ in range(rounds):
+        barrier.wait(120)
+        release(folder, seed)
+        barrier.wait(120)
+
+
+def test_two_writers_leave_one_of_their_networks_whole(tmp_path):
+    pictures, rounds = [first_only(generated_images(1, seed=0)[0])], 30 if FULL else 5
+    known, folder, barrier = [], str(tmp_path / "both"), CONTEXT.Barrier(3)
+    for seed in 0, 1:
+        release(str(tmp_path / str(seed)), seed)
+        known.append(Classifier(str(tmp_path / str(seed))).predict(pictures).tobytes())
+    writers = [CONTEXT.Process(target=keep_releasing, args=(folder, seed, barrier, rounds))
+               for seed in (0, 1)]
+    for writer in writers:
+        writer.start()
+    for _ in range(rounds):
+        barrier.wait(120)
+        barrier.wait(120)
+        assert Classifier(folder).predict(pictures).tobytes() in known
+        assert len(os.listdir(folder)) == 7
+    for writer in writers:
+        writer.join(60)
+        assert writer.exitcode == 0
+
+
 @pytest.mark.parametrize("name", ["replace", "remove"])
 def test_a_file_that_is_open_for_a_moment_does_not_fail_a_release(released, monkeypatch, name):
     """Windows refuses to replace or to remove it until its reader closes it."""
@@ -218,7 +257,7 @@ def test_a_file_that_is_open_for_a_moment_does_not_fail_a_release(released, monk
 
     monkeypatch.setattr(os, name, refuse_twice)
     release(released, seed=1)
-    assert len(refusals) >= 4 and len(os.listdir(released)) == 6 and refusal(released) is None
+    assert len(refusals) >= 4 and len(os.listdir(released)) == 7 and refusal(released) is None
 
 
 def test_a_file_that_stays_open_leaves_the_old_release_or_is_removed_by_the_next(
@@ -239,9 +278,9 @@ def test_a_file_that_stays_open_leaves_the_old_release_or_is_removed_by_the_next
     with monkeypatch.context() as patch:
         patch.setattr(os, "remove", refuse)
         release(released, seed=1)
-    assert refusal(released) is None and len(os.listdir(released)) > 6
+    assert refusal(released) is None and len(os.listdir(released)) > 7
     release(released, seed=2)
-    assert refusal(released) is None and len(os.listdir(released)) == 6
+    assert refusal(released) is None and len(os.listdir(released)) == 7
 
 
 @pytest.mark.parametrize("error, problem", [

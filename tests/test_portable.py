@@ -158,7 +158,7 @@ def test_a_second_training_is_refused(small_data, tmp_path):
     from support.run_state import RunState
     beside = RunState(str(tmp_path), {})
     text = done(windows, TRAIN, small_run(small_data, str(tmp_path)), tmp_path, code=1)
-    assert text.startswith("error: another training is running")
+    assert text.startswith("error: another training or release is writing to")
     beside.lock.close()
 
 

@@ -127,7 +127,7 @@ def test_ctrl_c_during_the_last_save_says_what_was_saved(tmp_path, session):
 
 def test_a_second_run_in_the_folder_is_refused(tmp_path):
     first = RunState(str(tmp_path), SETTINGS)
-    with pytest.raises(UserError, match="another training"):
+    with pytest.raises(UserError, match="another training or release is writing to"):
         RunState(str(tmp_path), SETTINGS)
     first.lock.close()
     RunState(str(tmp_path), SETTINGS)
