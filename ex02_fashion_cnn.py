@@ -265,7 +265,8 @@ def train(recipe, options, training_set, held_out, name):
             saved = Saved(0, {"history": [], "sums": [0, 0]}, {})
         say("Training for %d epochs of %d pictures, seed %d: %d steps."
             % (recipe.epochs, len(images), recipe.seed, steps - saved.step))
-        notes, writer = saved.notes, open_summaries(options.logdir, model.graph)
+        notes = saved.notes
+        writer = open_summaries(options.logdir, notes, model.graph)
         with console.progress(steps, "step", saved.step) as bar:
             for batch in batches(images, labels, recipe, saved.step):
                 train_step(session, model, saved, batch)

@@ -1,15 +1,12 @@
 """Views and a checkpoint -> class probabilities: the one definition of a prediction."""
-import os
-
 import numpy as np
 
+from ex03_cifar import RELEASE, SIDE
 from ex03_cifar.network import is_kernel, network
-from ex03_cifar.views import SIDE
 from support import checkpoint
-from support.console import REPOSITORY, command
+from support.console import command
 from support.tf1 import fastest, tf
 
-RELEASE = os.path.join(REPOSITORY, "checkpoints", "cifar10")
 IMAGES_A_RUN, VIEWS_A_RUN = 200, 32  # of CIFAR-10's size, and of photographs: bounds the memory
 LARGE_BATCH = 64  # pictures from which the graph for large batches saves more than its loading takes
 GRAPH, LARGE_BATCH_GRAPH = ".meta", ".large.meta"  # a release's files

@@ -7,10 +7,9 @@ import os
 
 import numpy as np
 
-from ex03_cifar import dataset
+from ex03_cifar import RELEASE, RUN, dataset
 from ex03_cifar.calibration import calibration_error
 from ex03_cifar.classifier import Classifier
-from ex03_cifar.options import RELEASE, RUN
 from ex03_cifar.release import draw_curves
 from ex03_cifar.views import cifar_views, first_only
 from support import console

@@ -3,14 +3,12 @@ import argparse
 import re
 import socket
 
+from ex03_cifar import RELEASE, RUN
 from ex03_cifar.recipes import RECIPES
 from support.arguments import (add_recipe_options, add_training_options, checkpoint_folder,
-                               checkpoint_folders, choose_folders, chosen_recipe, number,
-                               whole_number)
+                               choose_folders, chosen_recipe, number, whole_number)
 from support.console import Parser, reason
 from support.tf1 import fastest
-
-RELEASE, RUN = checkpoint_folders("cifar10")
 
 
 def parse(arguments=None):

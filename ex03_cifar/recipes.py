@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ex03_cifar import SIDE
 from support.arguments import check_settings, setting
-
-SIDE = 32  # pixels, of CIFAR-10's images
 
 
 @dataclass(frozen=True)

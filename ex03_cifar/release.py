@@ -2,7 +2,8 @@
 import dataclasses
 import pathlib
 
-from ex03_cifar.classifier import GRAPH, LARGE_BATCH_GRAPH, RELEASE, Classifier
+from ex03_cifar import RELEASE
+from ex03_cifar.classifier import GRAPH, LARGE_BATCH_GRAPH, Classifier
 from ex03_cifar.recipes import Recipe
 from support import checkpoint
 from support.console import say

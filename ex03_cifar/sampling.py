@@ -5,47 +5,44 @@ they were last trained on, which costs nothing to know, and a few of the others,
 otherwise grow old (after Jiang et al. 2019, selective backpropagation, arXiv 1910.00762;
 airbench96_faster asks a second, smaller network instead).
 """
-from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from ex03_cifar.augment import training_batch
 
-# What a run remembers of its images; saved with the training state.
-# losses: float32 [N], the cross-entropy of each image when it was last trained on
-# order: int32 [N], indices of the images, those of the current epoch first
-# flipped: bool [N], whether the current epoch shows the image flipped
-Samples = namedtuple("Samples", "losses order flipped")
-
 
 def new_samples(count):
-    """Return the `Samples` of `count` images at the beginning of a run.
+    """Return what a run remembers of `count` images, at its beginning: a dict of arrays.
 
-    The losses are higher than any loss, so an image that was never seen counts as the hardest.
+    losses: float32 [N], the cross-entropy of each image when it was last trained on. At first it
+        is higher than any loss, so an image that was never seen counts as the hardest.
+    order: int32 [N], indices of the images, those of the current epoch first.
+    flipped: bool [N], whether the current epoch shows the image flipped.
     """
-    return Samples(np.full(count, np.finfo(np.float32).max, np.float32),
-                   np.zeros(count, np.int32), np.zeros(count, bool))
+    return {"losses": np.full(count, np.finfo(np.float32).max, np.float32),
+            "order": np.zeros(count, np.int32), "flipped": np.zeros(count, bool)}
 
 
 def begin_epoch(samples, recipe, epoch):
-    """Select the images of an epoch by the losses so far and flip those it will see, in place.
+    """Return order and flipped, a dict, of an epoch: its images are selected by the losses so far.
 
     An image is flipped every other time that it is seen, so any two times show it both ways; a
     coin tossed each time would show half of the images the same way twice (Jordan 2024,
     alternating flip, arXiv 2404.00498).
     """
-    losses, order, flipped = samples
+    losses, flipped = samples["losses"], samples["flipped"].copy()
     rng = np.random.RandomState([recipe.seed, epoch])
     if epoch == 0:
         flipped[:] = rng.rand(len(losses)) < 0.5
     size = recipe.schedule.epoch_sizes[epoch]
     if size < len(losses):
-        order[:] = select(losses, rng, size, recipe.schedule.random_images)
+        order = select(losses, rng, size, recipe.schedule.random_images)
     else:
-        order[:] = rng.permutation(len(losses))
+        order = rng.permutation(len(losses))
     seen = order[:size - size % recipe.batch_size]
     flipped[seen] = ~flipped[seen]
+    return {"order": order.astype(np.int32), "flipped": flipped}
 
 
 def select(losses, rng, size, random_images):
@@ -68,18 +65,21 @@ def batches(images, samples, recipe, start):
     While a step is trained the next batch is made, except across the end of an epoch: the next
     epoch's images are selected by the losses. Random numbers depend on the seed and the step
     alone, so that a resumed run needs no memory of the batches before.
+
+    Args:
+        samples: as `new_samples` returns it; updated where an epoch begins.
     """
     size, ends = recipe.batch_size, recipe.schedule.epoch_ends
     with ThreadPoolExecutor(1) as pool:
         for epoch in range(int(np.searchsorted(ends, start, side="right")), len(ends)):
             first = ends[epoch - 1] if epoch else 0
             if start <= first:
-                begin_epoch(samples, recipe, epoch)
+                samples.update(begin_epoch(samples, recipe, epoch))
 
             def make(step):
-                indices = samples.order[(step - first) * size:(step - first + 1) * size].copy()
+                indices = samples["order"][(step - first) * size:(step - first + 1) * size].copy()
                 rng = np.random.RandomState([recipe.seed, epoch, step])
-                return indices, training_batch(images[indices], samples.flipped[indices], recipe,
+                return indices, training_batch(images[indices], samples["flipped"][indices], recipe,
                                                step / ends[-1], rng)
 
             coming = pool.submit(make, max(start, first))

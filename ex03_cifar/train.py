@@ -15,7 +15,7 @@ import zlib
 
 import numpy as np
 
-from ex03_cifar import dataset, options, sampling
+from ex03_cifar import RELEASE, dataset, options, sampling
 from ex03_cifar.calibration import fit_temperature
 from ex03_cifar.classifier import (GRAPH, Classifier, inference_graphs, mean_by_picture,
                                    run_in_parts, softmax)
@@ -74,7 +74,7 @@ def train(recipe, run, open_session=training_session):
     path = os.path.join(pictures, "ex03_training.png")
     draw_history(history, recipe, path)
     say("Drew %s.\nTo try the weights: %s images/avion.jpg" % (
-        path, console.command("./predict", run.checkpoint_dir, options.RELEASE)))
+        path, console.command("./predict", run.checkpoint_dir, RELEASE)))
 
 
 def weights_name(folder):
@@ -90,7 +90,7 @@ def begin(session, model, state, run, images):
     session.run(model.initialise)
     if run.init:
         checkpoint.load(run.init, lambda prefix: load_weights(session, model, prefix))
-    arrays = sampling.new_samples(len(images))._asdict()
+    arrays = sampling.new_samples(len(images))
     if run.teachers:
         arrays["taught"] = taught_probabilities(run.teachers, images)
     return Saved(0, {"history": [], "sums": [0, 0, 0]}, arrays)
@@ -142,15 +142,14 @@ def fit(session, model, recipe, run, state, saved, training_set, held_out):
     (images, labels), ends, start = training_set, recipe.schedule.epoch_ends, saved.step
     say("Training on %d images, %d held out, %d steps; at the end the weights in %s are replaced."
         % (len(images), len(held_out[0]), ends[-1] - start, run.checkpoint_dir))
-    samples = sampling.Samples(*[saved.arrays[name] for name in sampling.Samples._fields])
     targets = probabilities_to_learn(labels, recipe, saved.arrays.get("taught"))
-    writer = open_summaries(run.logdir, session.graph)
+    writer = open_summaries(run.logdir, saved.notes, session.graph)
     bar = console.progress(ends[-1] * recipe.batch_size, "image", start * recipe.batch_size,
                            always=True)
     with bar:
         began = time.monotonic()
-        for epoch, indices, batch in sampling.batches(images, samples, recipe, start):
-            train_step(session, model, saved, samples, indices, {
+        for epoch, indices, batch in sampling.batches(images, saved.arrays, recipe, start):
+            train_step(session, model, saved, indices, {
                 model.images: batch, model.labels: labels[indices],
                 model.targets: targets[indices]})
             show_progress(bar, saved.notes["sums"], epoch, len(batch))
@@ -163,14 +162,14 @@ def fit(session, model, recipe, run, state, saved, training_set, held_out):
             state.keep(session, model.state_saver, saved, due=saved.step == ends[-1])
 
 
-def train_step(session, model, saved, samples, indices, feed):
+def train_step(session, model, saved, indices, feed):
     """Train one step; count it, keep the images' losses, add to the sums of the epoch."""
     healthy, losses, loss, correct = session.run(
         [model.train, model.losses, model.loss, model.correct], feed)
     saved.step += 1
     if not healthy:
         raise diverged(saved.step, loss)
-    samples.losses[indices] = losses
+    saved.arrays["losses"][indices] = losses
     sums = saved.notes["sums"]
     sums[:] = sums[0] + float(loss) * len(indices), sums[1] + int(correct), sums[2] + len(indices)
 

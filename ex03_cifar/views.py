@@ -4,7 +4,8 @@ from collections import namedtuple
 import numpy as np
 from PIL import Image
 
-SIDE = 32  # pixels, of CIFAR-10's images
+from ex03_cifar import SIDE
+
 PHOTO_SIDE = 40  # pixels, of a photograph's views; of 36, 40, 44 and 48 the best for its cost
 MARGIN = 12  # levels of 256; rows and columns that differ by no more are a plain margin
 LEAST = 8  # pixels, what at least remains of a picture between its margins

@@ -13,7 +13,7 @@ import stat
 import sys
 import threading
 
-from support.environment import (ENGLISH, STOPPING, WINDOWS, complain, decoded, end_on_interrupts,
+from support.environment import (ENGLISH, STOPPING, WINDOWS, complain, end_on_interrupts,
                                  explain_missing, is_interactive, leave, printable, quoted)
 from support.environment import ROOT as REPOSITORY
 

@@ -1,25 +1,31 @@
 """Summaries for TensorBoard (`tf.summary`). A training does not end where they fail."""
-import threading
+import os
+import time
 
 from support.console import UserError, complain, reason
 from support.tf1 import tf
 
 
-def open_summaries(logdir, graph):
-    """Return a `tf.summary.FileWriter` in `logdir`, or None without one.
+def open_summaries(logdir, notes, graph):
+    """Return a writer of the events of a run in a folder of its own in `logdir`; None without one.
 
+    `tf.summary.FileWriter` would write the same records in a thread, which prints its errors.
+
+    Args:
+        notes: a dict of what the run keeps; its "log" is the folder's name, for when it resumes.
     Raises:
         UserError: the folder cannot be written.
     """
     if logdir is None:
         return None
-    # Its thread prints errors that `write_scalars` reports as well.
-    tf.logging.set_verbosity(tf.logging.FATAL)
-    others = getattr(threading, "excepthook", None)  # Python 3.8
-    threading.excepthook = lambda raised: (
-        None if raised.thread.name.startswith("EventLogger") else others(raised))
+    now = time.strftime("%Y%m%d-%H%M%S-") + str(os.getpid())
+    folder = os.path.join(logdir, notes.setdefault("log", now))
     try:
-        return tf.summary.FileWriter(logdir, graph)
+        os.makedirs(folder, exist_ok=True)
+        writer = tf.io.TFRecordWriter(os.path.join(folder, "events.out.tfevents." + now))
+        write_event(writer, file_version="brain.Event:2")
+        write_event(writer, graph_def=graph.as_graph_def(add_shapes=True).SerializeToString())
+        return writer
     except (OSError, tf.errors.OpError) as error:
         raise UserError("--logdir %s cannot be written: %s." % (logdir, reason(error)))
 
@@ -30,9 +36,14 @@ def write_scalars(writer, scalars, step):
         return None
     values = [tf.Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
     try:
-        writer.add_summary(tf.Summary(value=values), step)
-        writer.flush()
+        write_event(writer, summary=tf.Summary(value=values), step=step)
         return writer
     except (OSError, RuntimeError, tf.errors.OpError) as error:
         complain("nothing more is written for TensorBoard: %s." % reason(error))
         return None
+
+
+def write_event(writer, **content):
+    """Write a `tf.Event`."""
+    writer.write(tf.Event(wall_time=time.time(), **content).SerializeToString())
+    writer.flush()

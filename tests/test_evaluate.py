@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from helpers import EVALUATE, FULL, ROOT, interrupt, run, small_evaluation
 
-from ex03_cifar.classifier import RELEASE, mean_by_picture
+from ex03_cifar import RELEASE
+from ex03_cifar.classifier import mean_by_picture
 
 OF_400 = 96.25  # per cent, what the same network has on the first 400 test images
 

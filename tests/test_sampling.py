@@ -14,7 +14,7 @@ RECIPE = Recipe(images=1100, validation=100, epochs=6, batch_size=100, seed=3,
 
 @pytest.fixture
 def samples():
-    """The `Samples` of a run of 1,000 images, at its beginning."""
+    """What a run remembers of 1,000 images, at its beginning."""
     return sampling.new_samples(1000)
 
 
@@ -22,10 +22,10 @@ def epochs(samples, recipe, losses):
     """Return (the indices seen, whether each image is flipped) of each epoch, at such losses."""
     seen = []
     for epoch in range(recipe.epochs):
-        sampling.begin_epoch(samples, recipe, epoch)
-        assert sorted(samples.order) == list(range(1000))
-        seen.append((samples.order[:1000 if epoch < 3 else 600].copy(), samples.flipped.copy()))
-        samples.losses[:] = losses
+        samples.update(sampling.begin_epoch(samples, recipe, epoch))
+        assert sorted(samples["order"]) == list(range(1000))
+        seen.append((samples["order"][:1000 if epoch < 3 else 600], samples["flipped"]))
+        samples["losses"] = losses
     return seen
 
 
@@ -54,8 +54,8 @@ def test_an_image_is_flipped_every_other_time_that_it_is_seen(samples):
 
 
 def test_images_that_were_never_trained_on_come_first(samples):
-    samples.losses[:900] = 50.0
-    order = sampling.select(samples.losses, np.random.RandomState(0), size=150, random_images=50)
+    samples["losses"][:900] = 50.0
+    order = sampling.select(samples["losses"], np.random.RandomState(0), size=150, random_images=50)
     assert set(range(900, 1000)) < set(order[:150])
 
 
@@ -75,18 +75,17 @@ def test_a_training_step_remembers_the_loss_of_its_images():
     from support.tf1 import tf
     images, labels = generated_images(50, seed=1)
     chosen = np.random.RandomState(0).permutation(80)[:50]
-    samples, never = [sampling.new_samples(80) for _ in range(2)]
-    saved = Saved(0, {"sums": [0, 0, 0]}, samples._asdict())
+    saved = Saved(0, {"sums": [0, 0, 0]}, sampling.new_samples(80))
     with tf.Graph().as_default() as graph:
         kernel = np.random.RandomState(1).normal(size=(2, 2, 3, 24)).astype(np.float32)
         model = training.build(Recipe(widths=(8, 16, 16)), 1, kernel)
         with tf.Session(graph=graph) as session:
             session.run(model.initialise)
-            train_step(session, model, saved, samples, chosen, {
+            train_step(session, model, saved, chosen, {
                 model.images: images, model.labels: labels, model.targets: np.eye(10)[labels]})
-    losses = samples.losses[chosen]
+    losses = saved.arrays["losses"][chosen]
     sums = saved.notes["sums"]
     assert saved.step == 1 and sums[2] == 50 and losses.std() > 0
     assert losses.mean() == pytest.approx(sums[0] / 50, rel=1e-5)
     others = np.setdiff1d(np.arange(80), chosen)
-    assert np.array_equal(samples.losses[others], never.losses[others])
+    assert np.array_equal(saved.arrays["losses"][others], sampling.new_samples(30)["losses"])

@@ -1,4 +1,5 @@
 """Training learns, resumes bit for bit, and loses nothing when it fails."""
+import functools
 import os
 import random
 import re
@@ -16,6 +17,8 @@ from helpers import (FULL, TRAIN, assert_same_bits, block, generated_images, int
 from ex03_cifar.classifier import Classifier, softmax
 from ex03_cifar.train import probabilities_to_learn, taught_probabilities
 from support import checkpoint
+from support.run_state import RunState
+from support.summaries import open_summaries, write_scalars
 from support.tf1 import computes_bfloat16, tf
 
 
@@ -265,16 +268,21 @@ def test_a_full_disk_costs_tensorboard_and_not_the_training(small_data, tmp_path
     assert "No space left on device" in text or sys.version_info < (3, 8)  # 1.15 reports none
 
 
-def test_tensorboard_gets_the_scalars_and_the_graph(small_data, tmp_path):
-    code, text = run(TRAIN, small_run(small_data, str(tmp_path), logdir=str(tmp_path / "log")),
-                     str(tmp_path / "out"))
-    assert code == 0, text
-    events, = os.listdir(str(tmp_path / "log"))
-    tags, graphs = set(), 0
-    for event in tf.train.summary_iterator(str(tmp_path / "log" / events)):
-        tags.update(value.tag for value in event.summary.value)
-        graphs += bool(event.graph_def)
-    assert {"loss", "accuracy", "validation"} <= tags and graphs == 1
+def test_tensorboard_gets_the_scalars_and_the_graph_of_each_run_in_a_folder_of_its_own(tmp_path):
+    tags, graphs, runs = set(), 0, [{}, {}]
+    for notes, losses in zip(runs + runs[:1], ([3, 2], [5], [1])):  # the first is resumed
+        with tf.Graph().as_default() as graph:
+            tf.constant(1)
+        writer = open_summaries(str(tmp_path), notes, graph)
+        for step, loss in enumerate(losses):
+            writer = write_scalars(writer, {"loss": loss, "accuracy": 1}, step)
+        runs[1] = dict(log="other")
+    assert sorted(os.listdir(str(tmp_path))) == sorted(notes["log"] for notes in runs)
+    for path in (tmp_path / runs[0]["log"]).glob("events.out.tfevents.*"):
+        for event in tf.train.summary_iterator(str(path)):
+            tags.update((value.tag, value.simple_value) for value in event.summary.value)
+            graphs += bool(event.graph_def)
+    assert tags == {("loss", 3), ("loss", 2), ("loss", 1), ("accuracy", 1)} and graphs
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -334,3 +342,29 @@ def test_a_run_killed_at_random_moments_ends_in_the_same_bits(
     assert code == 0 and states(folder) == [], text
     assert_same_bits(variables(folder), variables(reference))
     assert not [name for name in os.listdir(folder) if name.startswith(".unfinished")]
+
+
+def die_after(step):
+    """Let this process be killed once it has saved its state after a step."""
+    save = RunState.save
+
+    def save_and_die(self, session, saver, saved):
+        save(self, session, saver, saved)
+        if saved.step == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+    RunState.save = save_and_die
+
+
+def test_a_run_killed_where_its_images_become_larger_ends_in_the_same_bits_in_bfloat16(
+        small_data, tmp_path):
+    """Steps 7 and 13 of 16: what is computed next has another shape, and is compiled anew."""
+    folders, output = [str(tmp_path / name) for name in ("undisturbed", "killed")], str(tmp_path / "out")
+    undisturbed, killed = [small_run(small_data, folder, images=600, validation=200, batch_size=50,
+                                     precision="bfloat16") for folder in folders]
+    assert run(TRAIN, undisturbed, output)[0] == 0
+    for step in 7, 13:
+        code, _ = run(TRAIN, killed, output, prepare=functools.partial(die_after, step))
+        assert code == -signal.SIGKILL and states(folders[1])[-1] == "step-%08d" % step
+    code, text = run(TRAIN, killed, output)
+    assert code == 0 and "Resuming from step 13 of 16" in text, text
+    assert_same_bits(*map(variables, folders))

@@ -17,8 +17,8 @@ if __name__ == "__main__":  # before anything is imported that may be missing
 import numpy as np
 from PIL import Image
 
-from ex03_cifar import dataset
-from ex03_cifar.classifier import RELEASE, Classifier
+from ex03_cifar import RELEASE, dataset
+from ex03_cifar.classifier import Classifier
 from ex03_cifar.explain import DRAWN_SIDE, grad_cam
 from ex03_cifar.views import picture_views
 from support import console

@@ -15,9 +15,9 @@ if __name__ == "__main__":  # before anything is imported that may be missing
 
 import numpy as np
 
-from ex03_cifar import SHORT_SIDE
+from ex03_cifar import RELEASE, SHORT_SIDE
 from ex03_cifar.calibration import calibration_error
-from ex03_cifar.classifier import RELEASE, Classifier
+from ex03_cifar.classifier import Classifier
 from ex03_cifar.views import first_only, picture_views, squashed
 from support import console
 from support.arguments import file_path
