@@ -6,6 +6,13 @@ import pytest
 from helpers import generated_images, release, write_batch, write_idx
 
 from support import console
+from support.run_state import cores
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """One more than there are cores: tests wait for processes that start and end."""
+    return cores() + 1
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,10 @@
 """The released network is as good as the README says, and what hinders a measurement is told."""
 import os
-import random
 import re
-import signal
 
 import numpy as np
 import pytest
-from helpers import EVALUATE, FULL, ROOT, interrupt, run, small_evaluation
+from helpers import EVALUATE, FULL, ROOT, run
 
 from ex03_cifar import RELEASE
 from ex03_cifar.classifier import mean_by_picture
@@ -39,25 +37,6 @@ def test_the_released_network_reaches_the_accuracy_in_the_readme(real_data, tmp_
     assert os.path.getsize(picture) > 10000
     counts = re.findall(r"^[A-Z][a-z]+ +(\d+) ", text, re.MULTILINE)
     assert len(counts) == 10 and sum(map(int, counts)) == images
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_evaluation_interrupted_at_random_moments_leaves_no_half_picture(
-        weights, small_data, tmp_path, number):
-    rng, picture, output = random.Random(int(number)), tmp_path / "ex03_confusion.png", str(tmp_path / "out")
-    arguments = small_evaluation(small_data, weights, "--output-dir", str(tmp_path))
-    reference = run(EVALUATE, arguments, output)
-    whole = picture.read_bytes()
-    for _ in range(6 if FULL else 3):
-        picture.unlink()
-        code, text = interrupt(EVALUATE, arguments, output, number, seconds=rng.uniform(0.05, 1.5))
-        assert code in (0, 128 + number) and "Traceback" not in text
-        assert set(os.listdir(str(tmp_path))) <= {
-            "out", "ex03_confusion.png", "fr_ex03_confusion.png"}
-        if not picture.exists():
-            picture.write_bytes(whole)
-        assert picture.read_bytes() == whole
-    assert run(EVALUATE, arguments, output) == reference
 
 
 def test_without_data_or_weights_it_says_so(tmp_path):

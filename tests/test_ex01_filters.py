@@ -9,7 +9,6 @@ from helpers import ROOT, run_command
 from PIL import Image
 
 import ex01_filters
-from support import console
 from support.tf1 import tf
 
 SCRIPT = os.path.join(ROOT, "ex01_filters.py")

@@ -1,13 +1,11 @@
 """Every program runs on Windows and macOS, as far as Linux can tell: without what they lack.
 
 The static check finds each name of the standard library that another system lacks; the others run
-the programs with such names, modules, files and habits taken away (other_systems.py).
+the programs with files as they are there (other_systems.py).
 """
 import ast
 import glob
-import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -56,29 +54,6 @@ def test_text_files_say_their_encoding():
     assert wrong == []
 
 
-IMPORT_ALL = """
-import sys
-sys.path[:0] = [%r, %r]
-import other_systems
-other_systems.%s()
-import importlib
-for name in sys.argv[1:]:
-    try:
-        importlib.import_module(name)
-    except SystemExit:  # the classes of some are TensorFlow's
-        print(name)
-"""
-
-
-@each_system
-def test_every_module_is_imported(system, no_tensorflow):
-    modules = [re.sub(r"(/__init__)?\.py$", "", path).replace("/", ".")
-               for path in PROGRAM_SOURCES if path.endswith(".py")]
-    done = run_command(sys.executable, "-c", IMPORT_ALL % (
-        ROOT, os.path.join(ROOT, "tests"), system.__name__), *modules, env=no_tensorflow)
-    assert (done.returncode, done.stderr) == (0, "") and len(done.stdout.split()) < 6
-
-
 def done(system, program, arguments, tmp_path, code=0):
     """Run a program to its end where `system` lacks what it lacks; return what it printed."""
     found, text = run(program, arguments, str(tmp_path / "output"), prepare=system)
@@ -88,17 +63,11 @@ def done(system, program, arguments, tmp_path, code=0):
 
 @each_system
 def test_predict(system, tmp_path):
-    for arguments, lines in (
-            ([SAMPLE], ["Prédiction: Avion"]),
-            ([SAMPLE, "absent.jpg", SAMPLE], ["%s: Prédiction: Avion" % SAMPLE] * 2)):
-        text = done(system, "predict", arguments, tmp_path, int(len(arguments) > 1))
-        assert [line for line in text.splitlines() if "Erreur" not in line] == lines
-    line = json.loads(done(system, "predict", ["--json", SAMPLE], tmp_path))
-    assert line["name"] == "Avion"
     drawn = tmp_path / "why.png"
     text = done(system, "predict", ["--explain", str(drawn), SAMPLE], tmp_path)
-    assert "Prédiction: Avion" in text
-    assert drawn.read_bytes().startswith(b"\x89PNG")
+    assert text == "Prédiction: Avion\n" and drawn.read_bytes().startswith(b"\x89PNG")
+    text = done(system, "predict", ["--json", SAMPLE, "absent.jpg"], tmp_path, code=1)
+    assert '"name": "Avion"' in text and "Erreur: absent.jpg n'existe pas." in text
 
 
 def test_a_prediction_in_an_old_code_page():
@@ -108,10 +77,9 @@ def test_a_prediction_in_an_old_code_page():
     assert (done.returncode, done.stdout, done.stderr) == (0, "Prédiction: Avion\n", "")
 
 
-@each_system
-def test_exercise_1(system, tmp_path):
+def test_exercise_1(tmp_path):
     folder = tmp_path / "é \x1b[31m"
-    text = done(system, "ex01_filters", ["--output-dir", str(folder)], tmp_path)
+    text = done(windows, "ex01_filters", ["--output-dir", str(folder)], tmp_path)
     assert "\x1b" not in text and "\\x1b" in text
     for name in "ex01_horizontal.png", "ex01_vertical.png":
         with open(os.path.join(ROOT, "images", name), "rb") as expected:
@@ -152,14 +120,6 @@ def test_exercise_3(small_data, tmp_path):
     for system, folder in zip((macos, windows), folders):
         assert "test accuracy" in done(system, EVALUATE, small_evaluation(small_data, folder),
                                        tmp_path)
-
-
-def test_a_second_training_is_refused(small_data, tmp_path):
-    from support.run_state import RunState
-    beside = RunState(str(tmp_path), {})
-    text = done(windows, TRAIN, small_run(small_data, str(tmp_path)), tmp_path, code=1)
-    assert text.startswith("error: another training or release is writing to")
-    beside.lock.close()
 
 
 def test_git_changes_no_line_end(tmp_path):

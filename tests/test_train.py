@@ -122,19 +122,6 @@ def test_weights_of_another_shape_to_begin_with_are_refused(small_data, weights,
     assert code == 2 and "cannot be used" in text and weights in text and "Traceback" not in text
 
 
-def test_ctrl_c_saves_in_the_middle_of_an_epoch_and_the_same_command_goes_on(
-        small_data, undisturbed, tmp_path):
-    folder, output = str(tmp_path / "interrupted"), str(tmp_path / "out")
-    command = small_run(small_data, folder, save_every=600, epochs=200, batch_size=20)
-    code, text = interrupt(TRAIN, command, output, signal.SIGINT, after="training loss")
-    assert code == 130 and "Traceback" not in text
-    step = int(states(folder)[-1][5:])
-    assert step >= 20 and "Interrupted after step %d, saved in %s" % (step, folder) in text
-    code, text = interrupt(TRAIN, command, output, signal.SIGTERM, after="training loss")
-    assert code == 130 and "Resuming from step %d " % step in text
-    assert int(states(folder)[-1][5:]) > step
-
-
 def test_two_runs_with_one_seed_print_and_save_the_same(
         small_data, undisturbed, unreleased, interrupted, tmp_path):
     reference, text, _ = undisturbed
