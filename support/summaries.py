@@ -18,32 +18,35 @@ def open_summaries(logdir, notes, graph):
     """
     if logdir is None:
         return None
-    now = time.strftime("%Y%m%d-%H%M%S-") + str(os.getpid())
-    folder = os.path.join(logdir, notes.setdefault("log", now))
+    name = notes.setdefault("log", "%s-%d" % (time.strftime("%Y%m%d-%H%M%S"), os.getpid()))
+    folder = os.path.join(logdir, name)
     try:
         os.makedirs(folder, exist_ok=True)
-        writer = tf.io.TFRecordWriter(os.path.join(folder, "events.out.tfevents." + now))
+        writer = tf.io.TFRecordWriter(
+            os.path.join(folder, "events.out.tfevents.%.6f" % time.time()))
         write_event(writer, file_version="brain.Event:2")
-        write_event(writer, graph_def=graph.as_graph_def(add_shapes=True).SerializeToString())
-        return writer
     except (OSError, tf.errors.OpError) as error:
         raise UserError("--logdir %s cannot be written: %s." % (logdir, reason(error)))
+    return write(writer, graph_def=graph.as_graph_def(add_shapes=True).SerializeToString())
 
 
 def write_scalars(writer, scalars, step):
     """Write a dict of name to number; return the writer, or None once it cannot write."""
-    if writer is None:
-        return None
     values = [tf.Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
+    return write(writer, summary=tf.Summary(value=values), step=step)
+
+
+def write(writer, **content):
+    """Write a `tf.Event`; return the writer, or None, with a sentence, once it cannot write."""
     try:
-        write_event(writer, summary=tf.Summary(value=values), step=step)
+        if writer is not None:
+            write_event(writer, **content)
         return writer
-    except (OSError, RuntimeError, tf.errors.OpError) as error:
+    except (OSError, tf.errors.OpError) as error:
         complain("nothing more is written for TensorBoard: %s." % reason(error))
         return None
 
 
 def write_event(writer, **content):
-    """Write a `tf.Event`."""
     writer.write(tf.Event(wall_time=time.time(), **content).SerializeToString())
     writer.flush()

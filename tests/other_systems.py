@@ -40,15 +40,20 @@ def without_proc(path):
 
 
 def open_in_code_page(path, mode="r", buffering=-1, encoding=None, errors=None, newline=None, **more):
-    caller = os.path.relpath(sys._getframe(1).f_globals.get("__file__") or "/", ROOT)
-    if "b" not in mode and not caller.startswith(("..", "tests", ".venv")):
+    if "b" not in mode and is_own(sys._getframe(1)):
         encoding = encoding or "cp1252"
         newline = "\r\n" if newline is None and "r" not in mode else newline
     return _open(without_proc(path), mode, buffering, encoding, errors, newline, **more)
 
 
+def is_own(frame):
+    """Return whether code is this repository's, and not of its tests."""
+    path = os.path.relpath(frame.f_globals.get("__file__") or "/", ROOT)
+    return not path.startswith(("..", "tests", ".venv"))
+
+
 def refuse_folders(path, *arguments, **options):
-    if os.path.isdir(path):
+    if os.path.isdir(path) and is_own(sys._getframe(1)):
         raise PermissionError(errno.EACCES, "Permission denied", path)
     return _os_open(path, *arguments, **options)
 

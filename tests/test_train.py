@@ -256,14 +256,13 @@ def test_a_full_disk_costs_tensorboard_and_not_the_training(small_data, tmp_path
 
 
 def test_tensorboard_gets_the_scalars_and_the_graph_of_each_run_in_a_folder_of_its_own(tmp_path):
-    tags, graphs, runs = set(), 0, [{}, {}]
+    tags, graphs, runs = set(), 0, [{}, {"log": "another run's"}]
     for notes, losses in zip(runs + runs[:1], ([3, 2], [5], [1])):  # the first is resumed
         with tf.Graph().as_default() as graph:
             tf.constant(1)
         writer = open_summaries(str(tmp_path), notes, graph)
         for step, loss in enumerate(losses):
             writer = write_scalars(writer, {"loss": loss, "accuracy": 1}, step)
-        runs[1] = dict(log="other")
     assert sorted(os.listdir(str(tmp_path))) == sorted(notes["log"] for notes in runs)
     for path in (tmp_path / runs[0]["log"]).glob("events.out.tfevents.*"):
         for event in tf.train.summary_iterator(str(path)):
