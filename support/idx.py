@@ -56,14 +56,14 @@ def download(load_data):
     def get_file_at_home(*arguments, **options):
         return get_file(*arguments, **dict(options, cache_dir=keras_home()))
 
-    module = sys.modules[load_data.__module__]
-    get_file, module.get_file = module.get_file, get_file_at_home
+    module = vars(sys.modules[load_data.__module__])
+    get_file, module["get_file"] = module["get_file"], get_file_at_home
     try:
         os.makedirs(keras_home(), exist_ok=True)  # or another folder is taken
         with contextlib.redirect_stdout(sys.stderr):  # Keras reports its progress
             return load_data()
     finally:
-        module.get_file = get_file
+        module["get_file"] = get_file
 
 
 def find_folder(home, name):
