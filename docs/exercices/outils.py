@@ -48,10 +48,11 @@ def sentence(path, lines, error):
                      if path.endswith(place[0].f_code.co_filename)][-1]
     line, known = lines[number - 1].split("  #")[0], dict(frame.f_globals, **frame.f_locals)
     tensors = [" %s est %s %s." % (name, known[name].dtype.name, known[name].shape)
-               for name in re.findall(r"\w+", line) if hasattr(known.get(name), "dtype")]
-    reason = next(filter(None, map(str.strip, str(error).splitlines())), "")
+               for name in dict.fromkeys(re.findall(r"\w+", line))
+               if isinstance(known.get(name), (np.ndarray, tf.Tensor))]
+    reason = re.sub(r"^(Graph execution error|Detected at|Node).*", "", str(error), flags=re.M).strip()
     return "Erreur : la ligne %d, « %s », ne peut pas être exécutée (%s : %s).%s" % (
-        number, line, type(error).__name__, reason[:300], "".join(tensors))
+        number, line, type(error).__name__, reason.split("\n")[0][:300], "".join(tensors))
 
 
 def load_data(keras_dataset):
@@ -100,15 +101,17 @@ def check_responses(pixels, responses):
 
 def check_layers(logits, layers=""):
     """Les couches, lues dans le graphe : ordre, noyaux, formes, paramètres, ReLU."""
+    if not isinstance(logits, tf.Tensor):
+        stop("logits vaut %r : il manque un return, ou la dernière couche.", logits)
     found = [operation for operation in before(logits) if operation.type in LAYERS]
     names = [LAYERS[operation.type] for operation in found]
     for name, operation in zip(names, found):
         shape, output = operation.inputs[-1].shape.as_list(), operation.outputs[0].shape.as_list()
         if "pooling" in name and operation.get_attr("strides")[1] < 2:
             stop("un pooling rend une carte de %d×%d : son pas doit être 2.", *output[1:3])
-        if name == "convolution" and shape[0] > shape[3]:
-            stop("%d filtres de côté %d ? conv2d veut le nombre de filtres, puis le côté du noyau.",
-                 shape[3], shape[0])
+        if name == "convolution" and not 1 < shape[0] <= shape[3]:
+            stop("%d filtres de côté %d ? conv2d veut le nombre de filtres, puis le côté du noyau, "
+                 "plus grand que 1.", shape[3], shape[0])
         if name in ("convolution", "dense"):
             bias = any(one.type == "BiasAdd" for one in operation.outputs[0].consumers())
             print("%-11s  noyau %-16s  sortie %-16s  %7d paramètres" % (
@@ -129,9 +132,10 @@ def check_layers(logits, layers=""):
 def check_training(images, labels, logits, loss, train, examples, saver=None, restore=None):
     """La perte, vingt images apprises par cœur, et le réseau relu d'un fichier."""
     types = [operation.type for operation in before(loss)]
-    if "SparseSoftmaxCrossEntropyWithLogits" not in types or loss.shape.ndims or (
+    if "SoftmaxCrossEntropyWithLogits" not in "".join(types) or loss.shape.ndims or (
             not {labels.op, logits.op} <= set(before(loss))):
-        stop("loss doit être l'entropie croisée des étiquettes (labels) et des scores (logits).")
+        stop("loss doit être un nombre, l'entropie croisée des étiquettes (labels) et des scores "
+             "(logits).")
     if "Softmax" in types:
         stop("softmax est calculé deux fois : la perte l'applique elle-même aux scores (logits).")
     if not isinstance(train, tf.Operation) or labels.op not in before(train):
@@ -141,12 +145,12 @@ def check_training(images, labels, logits, loss, train, examples, saver=None, re
     feed = {images: examples[0][:20], labels: examples[1][:20]}
     with tf.Session() as session, tempfile.TemporaryDirectory() as folder:
         session.run(tf.global_variables_initializer())
-        losses = [session.run([loss, train], feed)[0] for _ in range(50)]
+        losses = [session.run([loss, train], feed)[0] for _ in range(150)]
         print("Vingt images apprises par cœur : perte %.2f, puis %.2f" % (losses[0], losses[-1]))
         if abs(losses[0] - np.log(10)) > 0.7:
             stop("la première perte doit être proche de ln 10 = 2,30, la perte du hasard.")
         if not losses[-1] < losses[0] / 2:
-            stop("elle doit s'approcher de 0 : voyez le taux d'apprentissage et ce qu'on minimise.")
+            stop("vingt images ne sont pas apprises par cœur : voyez l'optimiseur et son taux.")
         if restore:
             saver.save(session, os.path.join(folder, "model"))
             scores = session.run(logits, feed)
