@@ -50,7 +50,7 @@ def sentence(path, lines, error):
     tensors = [" %s est %s %s." % (name, known[name].dtype.name, known[name].shape)
                for name in dict.fromkeys(re.findall(r"\w+", line))
                if isinstance(known.get(name), (np.ndarray, tf.Tensor))]
-    reason = re.sub(r"^(Graph execution error|Detected at|Node).*", "", str(error), flags=re.M).strip()
+    reason = re.sub("Graph execution error:|Detected at node.*", "", str(error)).strip()
     return "Erreur : la ligne %d, « %s », ne peut pas être exécutée (%s : %s).%s" % (
         number, line, type(error).__name__, reason.split("\n")[0][:300], "".join(tensors))
 
