@@ -44,6 +44,8 @@ def start(path):
 
 def sentence(path, lines, error):
     """Où une exception est née dans le programme, et ce que sont les tenseurs de cette ligne."""
+    if isinstance(error, KeyboardInterrupt):
+        return "Interrompu."
     frame, number = [place for place in traceback.walk_tb(error.__traceback__)
                      if path.endswith(place[0].f_code.co_filename)][-1]
     line, known = lines[number - 1].split("  #")[0], dict(frame.f_globals, **frame.f_locals)
