@@ -131,7 +131,9 @@ def probabilities_to_learn(labels, recipe, taught=None):
     """
     smoothing = np.float32(recipe.label_smoothing)
     targets = np.eye(10, dtype=np.float32)[labels] * (1 - smoothing) + smoothing / 10
-    return targets if taught is None else targets + np.float32(recipe.distillation) * (taught - targets)
+    if taught is not None:
+        targets += np.float32(recipe.distillation) * (taught - targets)
+    return targets
 
 
 def fit(session, model, recipe, run, state, saved, training_set, held_out):
