@@ -58,6 +58,7 @@ def lock(folder, patience=0):
         # SQLite locks files on every system; the lock ends with its process, however that ends.
         connection = sqlite3.connect(os.path.join(folder, LOCK), timeout=patience,
                                      isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = OFF")  # nothing is written, nor left by a kill
         connection.execute("BEGIN EXCLUSIVE")
         return connection
     except (OSError, sqlite3.Error) as error:
