@@ -15,6 +15,7 @@ if __name__ == "__main__":  # before anything is imported that may be missing
     environment.check("matplotlib", "tf_keras")
 
 import dataclasses
+import functools
 import json
 import types
 import zlib
@@ -32,6 +33,9 @@ from support.tf1 import all_finite, fastest, kept_in_float32, quiet_stderr, tf
 
 
 # ---- Hyper-parameters ----
+LARGEST_LAYER = 2 ** 29  # weights
+
+
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """What decides the weights, apart from the data: value, range, meaning. All are options."""
@@ -63,6 +67,11 @@ class Recipe:
         arguments.check_settings(self)
         if self.erase_sides[0] > self.erase_sides[1]:
             raise ValueError("--erase-sides: the smallest side comes first")
+        sizes = [side ** 2 * channels * filters for side, channels, filters in
+                 zip(self.kernel_sizes, (1, *self.filters), self.filters)]
+        if max(sizes + [7 * 7 * self.filters[-1] * self.dense_units]) > LARGEST_LAYER:
+            raise ValueError("--filters, --kernel-sizes, --dense-units: a layer of this network has "
+                             "more than 2 GB of weights, which TensorFlow cannot handle")
 
 
 RECIPES = {"default": Recipe(),
@@ -249,19 +258,22 @@ def train(recipe, options, training_set, held_out, name):
         raise UserError("%s%d: that leaves %d pictures to train on, fewer than a batch of %d." % (
             "--validation " if options.validation else "--batch-size ",
             options.validation or recipe.batch_size, len(images), recipe.batch_size))
-    teachers = [frozen_network(folder, recipe.precision) for folder in options.teachers]
+    named = {checkpoint.name(folder): folder for folder in options.teachers}
     settings = dict(dataclasses.asdict(recipe), data=zlib.crc32(labels, zlib.crc32(images)),
-                    teachers=[zlib.crc32(teacher.SerializeToString(deterministic=True))
-                              for teacher in teachers])
+                    init=options.init and checkpoint.name(options.init), teachers=sorted(named))
     steps = epoch_steps * recipe.epochs
     state = RunState(options.checkpoint_dir, settings, steps, options.save_every)
     if state.finished(options.fresh):
         return
+    teachers = [frozen_network(named[name], recipe.precision) for name in sorted(named)]
     model = training_graph(recipe, steps, teachers)
     with tf.Session(graph=model.graph) as session, postponed_interrupts() as state.interrupts:
         saved = state.resume(session, model.state_saver)
         if not saved:
             session.run(model.initialise)
+            if options.init:
+                checkpoint.load(options.init, functools.partial(
+                    checkpoint.load_values, session, model.weights))
             saved = Saved(0, {"history": [], "sums": [0, 0]}, {})
         say("Training for %d epochs of %d pictures, seed %d: %d steps."
             % (recipe.epochs, len(images), recipe.seed, steps - saved.step))
@@ -431,9 +443,6 @@ def parse(command_line=None):
     parser.add_argument("--validation", metavar="N", type=arguments.whole_number(0, 59999),
                         default=0, help="Train without the last N training pictures, and evaluate "
                         "on them instead of on the test set.")
-    parser.add_argument("--teachers", metavar="DIR", type=arguments.checkpoint_folder, nargs="+",
-                        default=[], help="Learn from the labels and from the mean of these "
-                        "networks' probabilities: folders of weights (see --distillation).")
     mode("--evaluate", action="store_true", help="Evaluate weights on the test set and draw "
          "pictures; by default the released weights.")
     mode("--predict", metavar="IMAGE", nargs="+", help="Classify photographs of one garment each, "
@@ -442,7 +451,7 @@ def parse(command_line=None):
     parser.set_defaults(precision=fastest("bfloat16"))
     options = parser.parse_args(command_line)
     if options.evaluate or options.predict or options.release:
-        for name in "validation", "teachers":
+        for name in "validation", "teachers", "init":
             if getattr(options, name):
                 parser.error("--%s is for training" % name)
     default = RELEASE if options.evaluate or options.predict else RUN

@@ -5,7 +5,7 @@ import socket
 
 from ex03_cifar import RELEASE, RUN
 from ex03_cifar.recipes import RECIPES
-from support.arguments import (add_recipe_options, add_training_options, checkpoint_folder,
+from support.arguments import (add_recipe_options, add_training_options,
                                choose_folders, chosen_recipe, number, whole_number)
 from support.console import Parser, reason
 from support.tf1 import fastest
@@ -45,12 +45,6 @@ def parser():
         prog="python -m ex03_cifar.train", usage="%(prog)s [options]",
         description="Train the CIFAR-10 network. The same command resumes an interrupted run.")
     add_training_options(parser, RUN, "CIFAR-10")
-    parser.add_argument("--init", metavar="DIR", type=checkpoint_folder,
-                        help="Begin with the weights in this folder, of the same --widths and "
-                             "--convolutions, instead of random ones.")
-    parser.add_argument("--teachers", metavar="DIR", type=checkpoint_folder, nargs="+", default=[],
-                        help="Learn from the labels and from the mean of these networks' "
-                             "probabilities: folders of weights (see --distillation).")
     add_recipe_options(parser, RECIPES, "fast")
     parser.set_defaults(precision=fastest("bfloat16"))
     several = parser.add_argument_group(

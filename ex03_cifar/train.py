@@ -27,7 +27,6 @@ from support import checkpoint, console
 from support.console import postponed_interrupts, say
 from support.run_state import RunState, Saved, diverged
 from support.summaries import open_summaries, write_scalars
-from support.tf1 import tf
 
 WHITENING_IMAGES = 5000
 TAUGHT_AT_A_TIME = 1000  # images that a teacher sees between two steps of the progress bar
@@ -57,8 +56,8 @@ def train(recipe, run, open_session=training_session):
     pictures = console.writable_folder(run.output_dir)
     images, labels = dataset.load_train(run.data_dir, recipe.images)
     settings = dict(dataclasses.asdict(recipe), data=zlib.crc32(labels, zlib.crc32(images)),
-                    init=run.init and weights_name(run.init),
-                    teachers=sorted(map(weights_name, run.teachers)))
+                    init=run.init and checkpoint.name(run.init),
+                    teachers=sorted(map(checkpoint.name, run.teachers)))
     steps = recipe.schedule.epoch_ends[-1]
     state = RunState(run.checkpoint_dir, settings, steps, run.save_every)
     history = state.finished(run.fresh)
@@ -77,11 +76,6 @@ def train(recipe, run, open_session=training_session):
         path, console.command("./predict", run.checkpoint_dir, RELEASE)))
 
 
-def weights_name(folder):
-    """Return the folder of a checkpoint, and which weights it holds."""
-    return checkpoint.load(folder, lambda prefix: "%s (%s)" % (folder, os.path.basename(prefix)))
-
-
 def begin(session, model, state, run, images):
     """Restore an interrupted run, or begin one on `images` uint8 [N,32,32,3]; return its `Saved`."""
     saved = state.resume(session, model.state_saver)
@@ -89,18 +83,11 @@ def begin(session, model, state, run, images):
         return saved
     session.run(model.initialise)
     if run.init:
-        checkpoint.load(run.init, lambda prefix: load_weights(session, model, prefix))
+        checkpoint.load(run.init, functools.partial(checkpoint.load_values, session, model.released))
     arrays = sampling.new_samples(len(images))
     if run.teachers:
         arrays["taught"] = taught_probabilities(run.teachers, images)
     return Saved(0, {"history": [], "sums": [0, 0, 0]}, arrays)
-
-
-def load_weights(session, model, prefix):
-    """Give the network's variables the values that they have in a checkpoint."""
-    stored = tf.train.load_checkpoint(prefix)
-    for variable in model.released:
-        variable.load(stored.get_tensor(variable.op.name).astype(np.float32), session)
 
 
 def taught_probabilities(folders, images):

@@ -89,6 +89,12 @@ def add_training_options(parser, run, data):
     option("--checkpoint-dir", metavar="DIR", type=checkpoint_folder,
            help="Folder of the weights and of the training state (default: %s)."
                 % os.path.relpath(run, REPOSITORY))
+    option("--init", metavar="DIR", type=checkpoint_folder,
+           help="Begin with the weights in this folder, of a network of the same shape, instead of "
+                "random ones.")
+    option("--teachers", metavar="DIR", type=checkpoint_folder, nargs="+", default=[],
+           help="Learn from the labels and from the mean of these networks' probabilities: folders "
+                "of weights (see --distillation).")
     option("--output-dir", metavar="DIR", type=file_path,
            help="Folder of the pictures (default: that of the weights; of the released ones %s)."
                 % os.path.relpath(run, REPOSITORY))

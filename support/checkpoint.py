@@ -19,6 +19,8 @@ import sqlite3
 import tempfile
 import time
 
+import numpy as np
+
 from support.console import REPOSITORY, UserError, open_regular, postponed_interrupts, reason
 from support.environment import quoted
 from support.tf1 import quiet_stderr, tf
@@ -204,6 +206,24 @@ def save_weights(folder, graph, values, notes, locked=False):
 def values_of(session, variables):
     """Return the values of variables as `save_weights` takes them."""
     return dict(zip([variable.op.name for variable in variables], session.run(variables)))
+
+
+def load_values(session, variables, prefix):
+    """Give variables, in `session`, the values that they have in the checkpoint with a prefix.
+
+    Raises:
+        ValueError: one has another shape there.
+        tf.errors.NotFoundError: one is not there.
+    """
+    stored = tf.train.load_checkpoint(prefix)
+    for variable in variables:
+        variable.load(stored.get_tensor(variable.op.name).astype(np.float32), session)
+
+
+def name(folder):
+    """Return what the checkpoint in `folder` is called where runs are compared: folder and ID."""
+    return load(folder, lambda prefix: "%s (%s)" % (os.path.basename(os.path.realpath(folder)),
+                                                    os.path.basename(prefix)))
 
 
 def _refused(folder, error):

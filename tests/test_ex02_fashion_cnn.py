@@ -299,16 +299,45 @@ def test_teachers_probabilities_are_this_part_of_what_is_learnt(trained, weight)
 
 
 def test_a_run_resumes_with_its_own_teachers_alone(small_fashion, trained, tmp_path):
-    arguments = training(small_fashion, tmp_path, "--filters", 4, 8, 8, "--teachers",
-                         trained[0] / "checkpoint")
-    code, text = stop_after_epoch(1, signal.SIGINT, arguments, tmp_path)
+    """Named in any order; one that has other weights by now is named, too."""
+    one, two, other = [shutil.copytree(str(trained[0] / "checkpoint"), str(tmp_path / name))
+                       for name in ("one", "two", "other/two")]
+    model, session, notes = ex02.load_network(other)
+    with session:
+        ex02.save_weights(other, ex02.shape(notes), session,
+                          model.graph.get_collection("variables"), dict(notes, again=True))
+    arguments = training(small_fashion, tmp_path, "--filters", 4, 8, 8, "--teachers")
+    code, text = stop_after_epoch(1, signal.SIGINT, arguments + [one, two], tmp_path)
     assert code == 130, text
-    code, text = ex02_run(arguments[:-2], tmp_path)
-    assert code == 2 and "teachers" in text and "--fresh" in text, text
-    code, text = ex02_run(arguments, tmp_path)
+    for teachers, words in (([], "teachers"), (["--teachers", one, other], "now ['one (weights-")):
+        code, text = ex02_run(arguments[:-1] + teachers, tmp_path)
+        assert code == 2 and words in text and "--fresh" in text, text
+    code, text = ex02_run(arguments + [two, one], tmp_path)
     assert code == 0 and "Resuming from step" in text, text
-    code, text = ex02_run(["--evaluate"] + arguments[-2:], tmp_path)
+    code, text = ex02_run(["--evaluate", "--teachers", one], tmp_path)
     assert code == 2 and "--teachers is for training" in text
+
+
+def test_a_run_begins_with_given_weights_of_its_shape(small_fashion, trained, tmp_path):
+    given = str(trained[0] / "checkpoint")
+    arguments = training(small_fashion, tmp_path, "--epochs", 1, "--learning-rate", 1e-9,
+                         "--sgd-learning-rate", 1e-9, "--init", given)
+    code, text = ex02_run(arguments, tmp_path)
+    assert code == 0, text
+    kernels = [checkpoint.load(folder, lambda prefix: ex02.tf.train.load_checkpoint(
+        prefix).get_tensor("network/conv2/kernel")) for folder in (
+            str(tmp_path / "checkpoint"), given)]
+    np.testing.assert_allclose(*kernels, rtol=0.01)  # Muon keeps their norm, to rounding
+    code, text = ex02_run(arguments + ["--filters", 4, 8, 8], tmp_path)
+    assert code == 2 and "cannot be used" in text and given in text and "Traceback" not in text
+
+
+def test_a_network_or_a_training_set_of_the_wrong_size_is_a_sentence(small_fashion, tmp_path):
+    """The first before TensorFlow is imported, which would crash."""
+    code, text = ex02_run(["--filters", 4096, 4096, 4096, "--dense-units", 65536], tmp_path)
+    assert code == 2 and "a layer of this network has more than 2 GB" in text
+    code, text = ex02_run(training(small_fashion, tmp_path, "--validation", 767), tmp_path)
+    assert code == 1 and "--validation 767: that leaves 1 picture" in text
 
 
 def test_weights_that_are_not_finite_after_a_finite_loss_stop_the_run():
