@@ -19,8 +19,8 @@ from ex03_cifar.towers import towers
 from support import console
 from support.checkpoint import MANIFEST
 from support.console import REPOSITORY, Interrupted, UsageError, UserError, reason, say
+from support.environment import cores
 from support.ports import bound, free_addresses, restrict, silence, split
-from support.run_state import cores
 from support.tf1 import tf
 
 TASK = "/job:worker/replica:0/task:%d"

@@ -16,6 +16,8 @@ ENGLISH = {
     "python": "no TensorFlow for Python %s works here: use Python 3.10, 3.11, 3.12 or 3.13 (or "
               "3.7, which has TensorFlow 1.15).",
     "packages": "these packages are not installed: %s. To install them: %s",
+    "threads": "the system does not allow as many threads as NumPy and TensorFlow start "
+               "('ulimit -u' shows the limit).",
     "docstrings": "tf-keras needs docstrings: run Python without -OO and without PYTHONOPTIMIZE=2.",
     "memory": "out of memory, or no thread can be started.",
     "file": "{path}: {reason}.",
@@ -26,6 +28,8 @@ FRENCH = {
     "python": "TensorFlow n'existe pas pour Python %s ; il faut Python 3.10, 3.11, 3.12 ou 3.13 "
               "(ou 3.7, avec TensorFlow 1.15)",
     "packages": "il manque %s ; pour l'installer : %s",
+    "threads": "le système n'accorde pas assez de fils d'exécution à NumPy et à TensorFlow "
+               "('ulimit -u' montre la limite)",
     "memory": "la mémoire ne suffit pas",
     "file": "le système refuse l'accès à {path} ({code})",
     "system": "le système refuse l'accès à un fichier ({code})",
@@ -58,6 +62,9 @@ def check(*packages, language=ENGLISH):
         complain(explain_missing(missing, language), language)
     elif "tf_keras" in wanted and sys.flags.optimize > 1:
         complain(language["docstrings"], language)
+    elif not _threads_start():
+        complain(language["threads"], language)
+        sys.exit(1)
     else:
         return
     sys.exit(2)
@@ -65,8 +72,14 @@ def check(*packages, language=ENGLISH):
 
 def explain_missing(packages, language=ENGLISH):
     """Return the sentence about packages that are not installed."""
-    return language["packages"] % (", ".join(packages), "%s -m pip install -r %s" % (
-        quoted(sys.executable), quoted(os.path.join(ROOT, "requirements.txt"))))
+    wanted = "-r " + quoted(os.path.join(ROOT, "requirements.txt"))
+    if list(packages) == ["tf_keras"]:  # to go with the TensorFlow that is there
+        from importlib import metadata
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            version = metadata.version("tensorflow").split(".")
+            wanted = quoted("tf-keras==%s.%s.*" % tuple(version[:2]))
+    return language["packages"] % (", ".join(packages), "%s -m pip install %s" % (
+        quoted(sys.executable), wanted))
 
 
 def complain(sentence, language=ENGLISH):
@@ -134,6 +147,30 @@ def quoted(path):
     """Return a path as it is written in a command line."""
     import shlex  # here, so that Ctrl-C is heard early
     return '"%s"' % path if WINDOWS else shlex.quote(path)
+
+
+def cores():
+    """Return how many processors this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _threads_start():
+    """Return whether as many threads can be started as NumPy and TensorFlow start.
+
+    Where they cannot, one ends the process by SIGINT, the other by SIGABRT.
+    """
+    import _thread
+    with contextlib.suppress(ImportError):  # Windows has no such limits
+        import resource
+        if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+            return True  # a thread's stack and heap would take too much of that
+    gate = _thread.allocate_lock()
+    with contextlib.suppress(RuntimeError), gate:
+        for _ in range(3 + 3 * cores()):  # those of predict, measured
+            _thread.start_new_thread(lambda: gate.acquire() and gate.release(), ())
+        return True
+    return False
 
 
 def _is_installed(name):

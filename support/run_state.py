@@ -16,6 +16,7 @@ import numpy as np
 
 from support import checkpoint, reports
 from support.console import Interrupted, UsageError, UserError, printable, say
+from support.environment import cores
 
 KEPT = 2  # states, the newest and the one before it
 
@@ -216,12 +217,6 @@ class RunState:
 
     def _path(self, step):
         return os.path.join(self.folder, "step-%08d" % step)
-
-
-def cores():
-    """Return how many processors this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def devices(session):

@@ -32,8 +32,9 @@ def clone(tmp_path):
 
 @pytest.mark.parametrize("program, version", zip(PROGRAMS, [(3, 9, 18), (3, 6, 15)]), ids=str)
 def test_a_python_without_tensorflow_names_those_that_have_it(program, version, clone):
-    done = run_command(sys.executable, *program, cwd=str(clone),
-                       env=prelude(clone, "import sys; sys.version_info = %r" % (version,)))
+    without = "sys.modules.update(dataclasses=None)" if version == (3, 6, 15) else ""
+    done = run_command(sys.executable, *program, cwd=str(clone), env=prelude(
+        clone, "import sys; sys.version_info = %r; %s" % (version, without)))
     sentence, = done.stderr.splitlines()
     assert (done.returncode, done.stdout) == (2, "")
     assert "3.%d" % version[1] in sentence and "3.10, 3.11, 3.12" in sentence, sentence
@@ -74,6 +75,16 @@ def test_a_training_without_tf_keras_or_its_docstrings_is_a_sentence(tmp_path):
         done = run_command(sys.executable, *options + PROGRAMS[0], env=change)
         sentence, = done.stderr.splitlines()
         assert done.returncode == 2 and words in sentence
+        assert words != "tf_keras" or "install 'tf-keras==2." in sentence
+
+
+@pytest.mark.parametrize("program", PROGRAMS[1::5], ids=" ".join)
+def test_a_limit_on_threads_is_a_sentence(program, tmp_path):
+    """`ulimit -u` does not bind root, so that the system's refusal is put in its place."""
+    code = "import _thread\ndef refuse(*_): raise RuntimeError\n_thread.start_new_thread = refuse"
+    done = run_command(sys.executable, *program, env=prelude(tmp_path, code))
+    sentence, = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (1, "") and "ulimit -u" in sentence
 
 
 @pytest.mark.parametrize("program", PROGRAMS + OTHERS, ids=" ".join)
@@ -94,9 +105,14 @@ def test_pip_refuses_pythons_without_tensorflow():
                  if line and not line.startswith("#")]
     for minor in range(6, 15):
         chosen = [line for line in lines if line.name == "tensorflow"
-                  and line.marker.evaluate({"python_version": "3.%d" % minor})]
+                  and line.marker.evaluate({"python_version": "3.%d" % minor,
+                                                     "sys_platform": "linux"})]
         expected = "==1.15.5" if minor == 7 else "==2.21.*"
         assert [str(line.specifier) for line in chosen] == [expected]
+    intel = {"python_version": "3.12", "sys_platform": "darwin", "platform_machine": "x86_64"}
+    chosen = {line.name: str(line.specifier) for line in lines
+              if line.marker and line.marker.evaluate(intel)}
+    assert chosen == {"tensorflow": "==2.16.2", "tf-keras": "==2.16.*"}
 
 
 # ---- The processor, as far as a system tells ----

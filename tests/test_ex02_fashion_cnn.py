@@ -304,8 +304,10 @@ def test_a_run_resumes_with_its_own_teachers_alone(small_fashion, trained, tmp_p
                        for name in ("one", "two", "other/two")]
     model, session, notes = ex02.load_network(other)
     with session:
-        ex02.save_weights(other, ex02.shape(notes), session,
-                          model.graph.get_collection("variables"), dict(notes, again=True))
+        checkpoint.save_weights(
+            other, checkpoint.meta_graph(ex02.inference_graph(ex02.shape(notes)).graph),
+            checkpoint.values_of(session, model.graph.get_collection("variables")),
+            {".json": json.dumps(dict(notes, again=True)).encode()})
     arguments = training(small_fashion, tmp_path, "--filters", 4, 8, 8, "--teachers")
     code, text = stop_after_epoch(1, signal.SIGINT, arguments + [one, two], tmp_path)
     assert code == 130, text
