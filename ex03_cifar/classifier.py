@@ -52,7 +52,8 @@ class Classifier:
         # For large batches it takes longer than all that it saves.
         config.graph_options.rewrite_options.disable_meta_optimizer = self._large_batch
         self.session = tf.Session(graph=graph, config=config)
-        self.saver.restore(self.session, prefix)
+        with graph.as_default():  # the caller may be in eager mode
+            self.saver.restore(self.session, prefix)
         self.temperature = self.session.run(temperature)
 
     def predict(self, pictures):

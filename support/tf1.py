@@ -112,6 +112,7 @@ def _import_small():
 def _import():
     """Return the module `tensorflow.compat.v1`, in graph mode and without its log output."""
     _prepare(WHOLE_SPACE)
+    theirs = "tensorflow" in sys.modules  # of a program that uses ours: it keeps its eager mode
     os.environ["TF_USE_LEGACY_KERAS"] = "1"  # tf.layers lives in tf-keras today
     os.environ.pop("KERAS_BACKEND", None)  # that is Keras 3's
     warnings.filterwarnings("ignore", category=FutureWarning)  # of 1.15, about NumPy
@@ -124,7 +125,8 @@ def _import():
     except OSError as error:  # no folder for temporary files, or too few files at a time
         raise CannotStart("system", "TensorFlow cannot be imported: %s." % reason(error)) from error
     tensorflow.logging.set_verbosity(tensorflow.logging.ERROR)
-    tensorflow.disable_eager_execution()
+    if not theirs:
+        tensorflow.disable_eager_execution()
     tensorflow.enable_v2_tensorshape()
     tensorflow.enable_resource_variables()  # 1.15 would otherwise read variables without a lock
     return tensorflow

@@ -2,7 +2,9 @@
 import contextlib
 import os
 import random
+import re
 import shutil
+import sys
 import threading
 import time
 
@@ -62,6 +64,44 @@ def test_half_precision_halves_the_file_and_rounds_once(tmp_path):
     assert sizes == [2 * values.size, 4 * values.size]
     assert read[0].dtype == np.float32 and np.array_equal(read[1], values)
     np.testing.assert_array_equal(read[0], values.astype(np.float16))
+
+
+EVERY_WAY = """
+with tf.Graph().as_default(), tf.Session() as session:
+    tf.import_graph_def(frozen, name="")
+    again = [session.run("probabilities:0", {"images:0": pixels})]
+with tf.Graph().as_default(), tf.Session() as session:
+    tf.saved_model.load(session, ["serve"], "saved_model")
+    again.append(session.run("probabilities:0", {"images:0": pixels}))
+print(abs(again[0] - first).max() + abs(again[1] - first).max() < 1e-6)
+"""
+
+
+@pytest.mark.parametrize("python", [sys.executable, os.environ.get("OTHER_PYTHON")])
+def test_plain_tensorflow_restores_freezes_and_exports_a_release(tmp_path, python):
+    """The code of docs/weights.md, on weights that this TensorFlow wrote."""
+    if not python:
+        pytest.skip("$OTHER_PYTHON names no second Python")
+    release(str(tmp_path / "checkpoints" / "cifar10"))
+    plain, _, classify = documented()
+    plain = plain.replace("print(session.run(probabilities, {images: np.zeros((1, 32, 32, 3), "
+                          "np.uint8)}))", "pixels = np.arange(2 * 3072, dtype=np.uint8).reshape("
+                          "2, 32, 32, 3); first = session.run(probabilities, {images: pixels})")
+    done = run_command(python, "-c", plain + EVERY_WAY, cwd=str(tmp_path))
+    assert done.returncode == 0 and done.stdout == "True\n", done.stderr
+
+
+def test_a_caller_of_the_classifier_keeps_its_eager_mode():
+    done = run_command(sys.executable, "-c",
+                       "import tensorflow as tf; before = tf.executing_eagerly()\n" + documented()[2]
+                       + "print(before == tf.executing_eagerly())")
+    assert done.stdout.startswith("[[0.99") and done.stdout.endswith("True\n"), done.stderr
+
+
+def documented():
+    """Return the Python code of docs/weights.md, block by block."""
+    with open(os.path.join(ROOT, "docs", "weights.md"), encoding="utf-8") as stream:
+        return re.findall(r"```python\n(.*?)```", stream.read(), re.DOTALL)
 
 
 def test_any_flipped_byte_cut_or_missing_file_is_refused(released):
