@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 from helpers import ROOT, SAMPLE, TURNED, photograph, predict, release, saved, variables
 from PIL import Image, ImageOps
-from scipy.special import expit
 
 RELEASE = os.path.join(ROOT, "checkpoints", "cifar10")
 WIDTHS = 320, 360, 768, 776, 1440, 1600  # pixels
-MEAN, DEVIATION = [125.3, 123.0, 113.9], [63.0, 62.1, 66.7]
+MEAN = [125.3, 123.0, 113.9]
 CLOSE = 0.002  # of a probability
 
 
@@ -42,7 +41,7 @@ def own(tmp_path_factory):
     folder = tmp_path_factory.mktemp("own")
     release(str(folder / "weights"), widths=(9, 6, 7), convolutions=2)
     made = Page(SAMPLE, folder, "--checkpoint-dir", str(folder / "weights"))
-    made.weights = variables(str(folder / "weights"))
+    made.folder = str(folder / "weights")
     return made
 
 
@@ -109,6 +108,13 @@ def first_view(browser):
     return np.reshape(pixels, (side, side, 3))
 
 
+def final_maps(browser):
+    rows, columns, channels, values = browser.execute_script(
+        "const {rows, columns, channels, values} = last(last(state.results));"
+        "return [rows, columns, channels, [...values]]")
+    return np.reshape(values, (rows, columns, channels))
+
+
 def predicted(paths):
     """Return the probabilities [N,10] of picture files, all in one process."""
     from ex03_cifar import SHORT_SIDE
@@ -117,43 +123,6 @@ def predicted(paths):
     from support.picture import read_picture
     return Classifier(exact=True).predict(
         [picture_views(read_picture(path, SHORT_SIDE)) for path in paths])
-
-
-def computed(view, weights, off=None):
-    """Return (the maps float32 [H,W,C] of each layer, the logits [10]) of a view, by NumPy alone.
-
-    Args:
-        off: (layer from 1 on, map) of a map that is zero.
-    """
-    def convolve(x, kernel, padding):
-        x = np.pad(x, ((padding,) * 2,) * 2 + ((0, 0),), "constant")
-        size = len(kernel)
-        height, width = x.shape[0] - size + 1, x.shape[1] - size + 1
-        return sum(x[row:row + height, column:column + width].dot(kernel[row, column])
-                   for row in range(size) for column in range(size))
-
-    def finished(x, name, shortcut=0):
-        mean, variance, beta = [weights["%s/%s" % (name, part)]
-                                for part in ("moving_mean", "moving_variance", "beta")]
-        x = (x - mean) / np.sqrt(variance + 1e-5) + beta + shortcut
-        layers.append(x * expit(x))
-        if off and off[0] == len(layers):
-            layers[-1][..., off[1]] = 0
-        return layers[-1]
-
-    layers = []
-    x = ((view - MEAN) / DEVIATION).astype(np.float32)
-    x = finished(convolve(x, weights["network/whitening/kernel"], 0), "network/whitening_norm")
-    for block in (1, 2, 3):
-        scope = "network/block%d/" % block
-        x = convolve(x, weights[scope + "conv1/kernel"], 1)
-        height, width = [side // 2 for side in x.shape[:2]]
-        x = x[:2 * height, :2 * width].reshape(height, 2, width, 2, -1).max(axis=(1, 3))
-        first = x = finished(x, scope + "norm1")
-        x = finished(convolve(x, weights[scope + "conv2/kernel"], 1), scope + "norm2")
-        if scope + "conv3/kernel" in weights:
-            x = finished(convolve(x, weights[scope + "conv3/kernel"], 1), scope + "norm3", first)
-    return layers, x.max(axis=(0, 1)).dot(weights["network/head/kernel"]) / 9
 
 
 # ---- The numbers ----
@@ -202,30 +171,34 @@ def test_the_written_photograph_gets_what_predict_prints(browser, pictures, plac
     assert np.allclose(finish(browser), shown.probabilities, atol=CLOSE)
 
 
-def test_the_maps_are_those_of_the_network(browser, page, own):
-    for shown, weights, count in (page, variables(RELEASE), 10), (own, own.weights, 7):
+def test_the_maps_and_logits_are_those_of_the_network(browser, page, own):
+    from ex03_cifar.classifier import Classifier
+    from ex03_cifar.explain import last_maps
+    for shown, folder in (page, RELEASE), (own, own.folder):
         show(browser, shown)
-        layers, logits = computed(first_view(browser), weights)
-        assert len(layers) == count
-        for place in (0, 1, 2, count - 1):
-            values = browser.execute_script("return [...resultOf(arguments[0]).values]", place + 1)
-            assert np.abs(np.reshape(values, layers[place].shape) - layers[place]).max() < 0.02
+        classifier = Classifier(folder, exact=True)
+        maps, logits = classifier.session.run([last_maps(classifier), classifier.logits],
+                                              {classifier.images: [first_view(browser)]})
+        assert np.abs(final_maps(browser) - maps[0]).max() < 0.02
         assert np.allclose(browser.execute_script("return state.logits[0]"), logits, atol=2e-3)
     assert "entraîné à part" in text_of(browser, "origin") and "entraîné à part" not in page.text
 
 
 def test_a_map_that_is_off_counts_for_nothing(browser, own):
     show(browser, own)
-    before, call = text_of(browser, "now"), browser.execute_script("return state.call")
-    browser.execute_script("choose(peakOf(3, 4))")
+    before, logits = browser.execute_script("return [state.call, state.logits[0]]")
+    browser.execute_script("choose(peakOf(7))")
+    number = cell_of(browser)[1]
+    lost = final_maps(browser)[..., number].max() * variables(own.folder)["network/head/kernel"]
     click(browser, "#off")
-    finish(browser, call)
-    logits = computed(first_view(browser), own.weights, off=(3, 4))[1]
-    assert np.allclose(browser.execute_script("return state.logits[0]"), logits, atol=2e-3)
-    assert "Bloc 1, convolution 2, carte 4" in text_of(browser, "without")
+    finish(browser, before)
+    expected = np.array(logits) - lost[number] / 9
+    assert np.abs(lost[number] / 9).max() > 0.05
+    assert np.allclose(browser.execute_script("return state.logits[0]"), expected, atol=2e-3)
+    assert "Bloc 3, convolution 2, carte %d" % number in text_of(browser, "without")
     click(browser, "#on")
-    finish(browser, call + 1)
-    assert text_of(browser, "now") == before
+    finish(browser, before + 1)
+    assert np.allclose(browser.execute_script("return state.logits[0]"), logits)
 
 
 def test_a_number_is_followed_back_to_the_pixels(browser, page):
@@ -255,6 +228,24 @@ def test_a_number_is_followed_back_to_the_pixels(browser, page):
     assert cell_of(browser) == before
 
 
+def test_a_sum_is_that_of_numpy(browser, page):
+    """At one cell of several layers; the page has normalisation folded into its weights."""
+    weights = variables(RELEASE)
+    show(browser, page)
+    for layer, name in (1, "whitening"), (2, "block1/conv1"), (6, "block2/conv2"):
+        browser.execute_script("choose({layer: arguments[0], step: 0, map: 7, row: 3, column: 5})",
+                               layer)
+        window = browser.execute_script("""
+            const {size, length} = layers[arguments[0]], before = resultOf(arguments[0] - 1);
+            const all = windows(before, size, size - 1 >> 1), place = 3 * all.columns + 5;
+            return [...all.values.slice(place * length, (place + 1) * length)];""", layer)
+        norm = name.replace("conv", "norm").replace("whitening", "whitening_norm")
+        variance = weights["network/%s/moving_variance" % norm][7]
+        kernel = weights["network/%s/kernel" % name][..., 7].ravel() / np.sqrt(variance + 1e-5)
+        total = browser.find_elements("css selector", "#origins tr")[-1].text
+        assert abs(numbers(total)[-1] - np.dot(window, kernel)) < 0.01
+
+
 @pytest.mark.parametrize("stride, padding, relu, pooling", [
     (1, "VALID", False, False), (2, "SAME", False, False), (3, "SAME", True, False),
     (1, "VALID", True, True)])
@@ -272,9 +263,8 @@ def test_a_filter_by_hand_computes_what_it_says(browser, own, stride, padding, r
     added = max(0, (side - 1) * stride + 3 - 9) if padding == "SAME" else 0
     letter = np.pad(np.maximum(np.eye(7), np.eye(7)[::-1]), 1, "constant") * 2 - 1
     image = np.pad(letter, ((added // 2, added - added // 2),) * 2, "constant")
-    maps = np.array([[(image[row * stride:row * stride + 3, column * stride:column * stride + 3]
-                       * kernel).sum() for column in range(side)] for row in range(side)])
-    expected = maps[2:4, 4:6].max() if pooling else maps[1, 2]
+    expected = max((image[row * stride:][:3, column * stride:column * stride + 3] * kernel).sum()
+                   for row, column in ([(2, 4), (2, 5), (3, 4), (3, 5)] if pooling else [(1, 2)]))
     assert numbers(text_of(browser, "size"))[:5] == [9, 3, added, stride, 1]
     total, *rectified = numbers(text_of(browser, "sum").replace("2 × 2", ""))
     assert abs(total - expected) < 1e-3 and rectified == [max(0, total)] * relu
