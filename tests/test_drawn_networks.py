@@ -12,6 +12,7 @@ sys.path[:0] = [ROOT, os.path.join(ROOT, "tools")]
 import draw_features  # noqa: E402
 import draw_network  # noqa: E402
 import ex02_fashion_cnn as ex02  # noqa: E402
+from ex03_cifar import explain  # noqa: E402
 from ex03_cifar.classifier import Classifier  # noqa: E402
 from figures import ex02 as figures02, ex03 as figures03  # noqa: E402
 from figures.common import draw_confusion  # noqa: E402
@@ -87,6 +88,19 @@ def test_a_unit_sees_the_part_that_is_drawn_and_nothing_else():
         np.testing.assert_array_equal(
             draw_features.part(image, (2, 3), (size, step, start))[-1, -1],
             image[top + size - 1, left + size - 1])
+
+
+def test_grad_cam_weights_the_maps_by_tensorflows_gradients():
+    classifier = Classifier(exact=True)
+    pixels = np.random.RandomState(0).randint(0, 256, (48, 70, 3)).astype(np.uint8)
+    features = explain.last_maps(classifier)
+    for label, heat in zip((3, 5), explain.class_maps(classifier, pixels, [3, 5])):
+        with classifier.session.graph.as_default():
+            gradient, = tf.gradients(classifier.logits[:, label], features)
+            weighted = tf.reduce_mean(gradient, axis=[1, 2], keepdims=True) * features
+            expected = tf.nn.relu(tf.reduce_sum(weighted, axis=3))[0]
+        np.testing.assert_allclose(
+            heat, classifier.session.run(expected, {classifier.images: pixels[None]}), atol=1e-5)
 
 
 def test_tiles_keep_the_order_and_the_sign():

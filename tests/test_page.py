@@ -296,22 +296,6 @@ def test_what_is_covered_is_covered_for_the_network(browser, page, tmp_path):
     assert np.allclose(finish(browser, call), page.probabilities, atol=CLOSE)
 
 
-def test_grad_cam_weights_the_maps_by_tensorflows_gradients():
-    from ex03_cifar import explain
-    from ex03_cifar.classifier import Classifier
-    from support.tf1 import tf
-    classifier = Classifier(exact=True)
-    pixels = np.random.RandomState(0).randint(0, 256, (48, 70, 3)).astype(np.uint8)
-    features = explain.last_maps(classifier)
-    for label, heat in zip((3, 5), explain.class_maps(classifier, pixels, [3, 5])):
-        with classifier.session.graph.as_default():
-            gradient, = tf.gradients(classifier.logits[:, label], features)
-            weighted = tf.reduce_mean(gradient, axis=[1, 2], keepdims=True) * features
-            expected = tf.nn.relu(tf.reduce_sum(weighted, axis=3))[0]
-        np.testing.assert_allclose(
-            heat, classifier.session.run(expected, {classifier.images: pixels[None]}), atol=1e-5)
-
-
 # ---- The file, and how it is used ----
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
