@@ -5,8 +5,8 @@ import socket
 
 from ex03_cifar import RELEASE, RUN
 from ex03_cifar.recipes import RECIPES
-from support.arguments import (add_recipe_options, add_training_options,
-                               choose_folders, chosen_recipe, number, whole_number)
+from support.arguments import (add_recipe_options, add_training_options, choose_folders,
+                               chosen_recipe, number, whole_number)
 from support.console import Parser, reason
 from support.tf1 import fastest
 
