@@ -14,6 +14,8 @@ import sys
 import threading
 import time
 
+from tqdm import tqdm
+
 from ex03_cifar.graph import build
 from ex03_cifar.towers import towers
 from support import console
@@ -23,8 +25,7 @@ from support.environment import cores
 from support.ports import bound, free_addresses, restrict, silence, split
 from support.tf1 import tf
 
-TASK = "/job:worker/replica:0/task:%d"
-DEVICE = TASK + "/device:CPU:0"
+DEVICE = "/job:worker/replica:0/task:%d/device:CPU:0"
 LOST = 20  # seconds without an answer
 
 
@@ -37,16 +38,10 @@ def run(options, train):
     Raises:
         UserError: a task is missing, lost or another one; in a worker also: task 0 has failed.
     """
-    quiet_libraries()
     if options.task:
         return work(options.cluster, options.task, options.cluster_timeout)
     with local_workers(options) as (addresses, *local), lead(addresses, *local, options) as target:
         train(functools.partial(cluster_session, target, len(addresses)))
-
-
-def quiet_libraries():
-    """Turn off the log output of TensorFlow and gRPC, and gRPC's wait for a server that is lost."""
-    os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", GRPC_VERBOSITY="NONE", GRPC_FAIL_FAST="true")
 
 
 # ---- Task 0 ----
@@ -102,10 +97,11 @@ def watch(addresses, over, folder):
             problem = silence(addresses[task], LOST)
             if problem and not over.is_set():
                 saved = glob.glob(os.path.join(glob.escape(folder), "state", "step-*", MANIFEST))
-                console.complain("%s has ended: %s. Start every task again%s." % (
-                    title(addresses, task), problem, ", task 0 without --fresh: it resumes from "
-                    "the last saved state" if saved else "; nothing had been saved"))
-                os._exit(1)
+                with tqdm.external_write_mode(sys.stderr):  # above the progress bar
+                    console.complain("%s has ended: %s. Start every task again%s." % (
+                        title(addresses, task), problem, ", task 0 without --fresh: it resumes "
+                        "from the last saved state" if saved else "; nothing had been saved"))
+                    os._exit(1)
 
 
 @contextlib.contextmanager
@@ -145,6 +141,8 @@ def work(addresses, task, timeout, threads=0):
 # ---- All tasks ----
 def serve(addresses, task, threads):
     """Start TensorFlow's server, with so many threads that compute (0: one per core); return it."""
+    # Neither TensorFlow nor gRPC logs, nor does gRPC wait for a server that is lost.
+    os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", GRPC_VERBOSITY="NONE", GRPC_FAIL_FAST="true")
     host, port = split(addresses[task])
     try:
         bound(host, port).close()
@@ -167,7 +165,7 @@ def open_note(target, task):
     """
     with tf.Graph().as_default() as graph, tf.device(DEVICE % task):
         note = tf.get_variable("note", initializer="")
-    config = tf.ConfigProto(device_filters=[TASK % task], operation_timeout_in_ms=1000 * LOST)
+    config = tf.ConfigProto(device_filters=[DEVICE % task], operation_timeout_in_ms=1000 * LOST)
     return tf.Session(target, graph=graph, config=config), note
 
 
@@ -221,7 +219,6 @@ def child():
         os.read(0, 1)  # returns when the parent ends and the pipe is closed
         os._exit(1)
     threading.Thread(target=end_with_parent, daemon=True).start()
-    quiet_libraries()
     with contextlib.suppress(UserError):  # task 0 prints it
         work(*json.loads(sys.argv[1]))
 

@@ -194,7 +194,7 @@ def notice_silence_soon():
     cluster.LOST //= 4
 
 
-@pytest.mark.parametrize("number, seconds", ((signal.SIGKILL, 10), (signal.SIGSTOP, 60)))
+@pytest.mark.parametrize("number, seconds", ((signal.SIGKILL, 30), (signal.SIGSTOP, 60)))
 @pytest.mark.parametrize("victim", (0, 1))
 def test_the_other_task_names_the_one_that_is_dead_or_silent(
         small_data, tmp_path, victim, number, seconds):

@@ -129,7 +129,6 @@ def main(arguments=None):
         rate = 1e-9 * cost / seconds
         print("%-34s %8.0f %8.1f %6.0f %%"
               % (label + name, count / seconds, rate, 100 * rate / best.setdefault(name, rate)))
-    cluster.quiet_libraries()
     with cluster.local_workers(given) as place, cluster.lead(*place, given) as target:
         run, size = exchange(replace(recipe, precision=chosen), target)
         print("exchange with a second process, %s: %.2f MB each way in %.0f ms"
