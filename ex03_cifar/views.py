@@ -6,7 +6,7 @@ from PIL import Image
 
 from ex03_cifar import SIDE
 
-PHOTO_SIDE = 40  # pixels, of a photograph's views; of 36, 40, 44 and 48 the best for its cost
+PHOTO_SIDE, SQUARE_SIDE = 40, 48  # pixels, of a photograph's first and further view
 MARGIN = 12  # levels of 256; rows and columns that differ by no more are a plain margin
 LEAST = 8  # pixels, what at least remains of a picture between its margins
 SQUARE_CROP = 0.9  # the side of the crop of a picture that is square, relative to its side
@@ -36,7 +36,7 @@ def picture_views(picture):
 
     A picture of CIFAR-10's size has the views that `evaluate` gives it. Any other one is resized
     to a square: squashing distorts it, cropping loses its ends. The squashed picture is the first
-    view; the square crop is the further one. They are larger than the training images, which the
+    view; the square crop, of another size, is the further one. They are larger than the training images, which the
     network can process because it is convolutional: in a photograph the object fills less of the
     picture, and only so has the size that it has in training (Touvron et al. 2019, arXiv
     1906.06423).
@@ -47,7 +47,7 @@ def picture_views(picture):
     whole = squashed(picture, side=PHOTO_SIDE)
     side = min(picture.size) * (SQUARE_CROP if picture.width == picture.height else 1)
     left, top = (picture.width - side) / 2, (picture.height - side) / 2
-    cut = squashed(picture, (left, top, left + side, top + side), PHOTO_SIDE)
+    cut = squashed(picture, (left, top, left + side, top + side), SQUARE_SIDE)
     return Views(whole[None], cut[None])
 
 

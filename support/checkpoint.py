@@ -205,7 +205,8 @@ def save_weights(folder, graph, values, notes, locked=False):
 
 def values_of(session, variables):
     """Return the values of variables as `save_weights` takes them."""
-    return dict(zip([variable.op.name for variable in variables], session.run(variables)))
+    with quiet_stderr():  # as above
+        return dict(zip([variable.op.name for variable in variables], session.run(variables)))
 
 
 def load_values(session, variables, prefix):
