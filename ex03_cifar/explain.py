@@ -19,8 +19,9 @@ LONGER = 8  # times that is the longer side at most
 CELL = 8  # pixels, the side of a cell of the last maps
 DRAWN_SIDE = 256  # pixels, the least that is kept of a drawn picture's shorter side
 
-# name: "whitening" or "blockN/convM"; kernel: float32 [h,w,C,F]; bias: float32 [F]
-Layer = namedtuple("Layer", "name kernel bias")
+# name: "whitening" or "blockN/convM"; kernel: float32 [h,w,C,F], which float16 holds exactly where
+# it was stored so; scale: float32 [F], by which it is multiplied; bias: float32 [F]
+Layer = namedtuple("Layer", "name kernel scale bias")
 
 
 def page_network(classifier):
@@ -42,7 +43,7 @@ def page_network(classifier):
 
 
 def _folded(classifier, name, norm):
-    """Return a `Layer`, its batch normalisation folded into kernel and bias.
+    """Return a `Layer`, its batch normalisation folded into scale and bias.
 
     Normalisation divides each map by a positive number, which commutes with the max-pooling that
     may stand before it, and adds another.
@@ -50,7 +51,7 @@ def _folded(classifier, name, norm):
     kernel, mean, variance, beta = [_variable(classifier, "network/" + part) for part in (
         name + "/kernel", norm + "/moving_mean", norm + "/moving_variance", norm + "/beta")]
     scale = 1 / np.sqrt(variance + EPSILON)
-    return Layer(name, kernel * scale, beta - mean * scale)
+    return Layer(name, kernel, scale, beta - mean * scale)
 
 
 def _variable(classifier, name):

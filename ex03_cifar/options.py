@@ -70,7 +70,7 @@ def addresses(text):
     found = []
     for address in text.split(","):
         host, _, port = address.rpartition(":")
-        if not re.match(r"[\w.-]+\Z", host) or not re.match("[0-9]+\Z", port) or not (
+        if not re.match(r"[\w.-]+\Z", host) or not re.match(r"[0-9]+\Z", port) or not (
                 1 <= int(port) <= 65535):
             raise argparse.ArgumentTypeError("expected HOST:PORT,HOST:PORT,..., each HOST a name "
                                              "or an IPv4 address, got %r" % address)

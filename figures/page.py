@@ -39,7 +39,8 @@ def write_page(name, pictures, network, probabilities, classes, origin, path):
     for layer in network["layers"]:
         size, _, channels, filters = layer.kernel.shape
         data["layers"].append(dict(name=layer.name, size=size, channels=channels, filters=filters,
-                                   length=size * size * channels, bias=listed(layer.bias)))
+                                   length=size * size * channels, scale=listed(layer.scale),
+                                   bias=listed(layer.bias)))
         # Each filter's numbers one after another, as those of a window.
         weights.append(layer.kernel.reshape(-1, filters).T.ravel().astype("<f2"))
     values = dict(

@@ -163,7 +163,8 @@ def _threads_start():
     import _thread
     with contextlib.suppress(ImportError):  # Windows has no such limits
         import resource
-        if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+        limits = vars(resource)  # names that Windows lacks
+        if limits["getrlimit"](limits["RLIMIT_AS"])[0] != limits["RLIM_INFINITY"]:
             return True  # a thread's stack and heap would take too much of that
     gate = _thread.allocate_lock()
     with contextlib.suppress(RuntimeError), gate:

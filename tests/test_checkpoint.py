@@ -95,7 +95,8 @@ def test_a_caller_of_the_classifier_keeps_its_eager_mode():
     done = run_command(sys.executable, "-c",
                        "import tensorflow as tf; before = tf.executing_eagerly()\n" + documented()[2]
                        + "print(before == tf.executing_eagerly())")
-    assert done.stdout.startswith("[[0.99") and done.stdout.endswith("True\n"), done.stderr
+    first = re.match(r"\[\[ *(\S+)", done.stdout)
+    assert first and float(first.group(1)) > 0.9 and done.stdout.endswith("True\n"), done.stderr
 
 
 def documented():
@@ -342,7 +343,7 @@ def test_what_restores_a_damaged_checkpoint(tmp_path, monkeypatch):
     assert refused(folder_in_git)[1].endswith("weights: git -C %s checkout checkpoints" % quoted(ROOT))
     assert refused(folder_in_git + "2")[1].endswith("python -m a.training")
     folder_in_git = os.path.join(ROOT, "checkpoints", "fashion")
-    problem, text = refused(folder_in_git, expected=(".meta",))
+    problem, text = refused(folder_in_git, expected=(".large.meta",))  # exercise 3's
     assert problem == "foreign" and "training" not in text and "git" not in text
 
 

@@ -231,7 +231,7 @@ def test_a_cifar_picture_has_the_views_of_evaluate():
 @pytest.mark.parametrize("size", [(1, 1), (1, 900), (900, 2), (31, 33), (64, 64), (500, 375)])
 def test_any_size_has_views(size):
     views = picture_views(Image.new("RGB", size, (10, 200, 30)))
-    assert views.first.shape == (1, 40, 40, 3) and views.further.shape == (1, 40, 40, 3)
+    assert views.first.shape == (1, 40, 40, 3) and views.further.shape == (1, 48, 48, 3)
     assert views.first.dtype == views.further.dtype == np.uint8
     assert np.array_equal(views.first[0, 0, 0], [10, 200, 30])
 

@@ -279,9 +279,9 @@ def test_a_run_interrupted_at_random_moments_says_what_happened_and_ends_in_the_
         code, text = interrupt(TRAIN, small_run(small_data, str(folder)), output, number,
                                seconds=rng.uniform(0, undisturbed[2]))
         assert "Traceback" not in text
-        assert code in (0, 130, 128 + number) and (code == 0) == ("Saved the weights" in text), text
+        assert code in (0, 130, 128 + number) and (code or "Saved the weights" in text), text
         assert "Interrupted after step" not in text or states(str(folder))
-        if code == 0:
+        if "Saved the weights" in text:  # and then its curves are drawn
             assert (folder / "SHA256SUMS").exists() and not states(str(folder))
             shutil.rmtree(str(folder))
     assert run(TRAIN, small_run(small_data, str(folder)), output)[0] == 0
