@@ -133,10 +133,16 @@ def test_csv_holds_the_same_prediction_and_doubt_as_json(weights, picture, tmp_p
     assert objects[2]["uncertain"] is False  # an aeroplane
 
 
-def test_a_picture_of_none_of_the_classes_is_uncertain(tmp_path):
+@pytest.fixture
+def chess(tmp_path):
+    """The path of a picture of none of the classes."""
     rows, columns = np.indices((200, 300)) // 25
     Image.fromarray(((rows + columns) % 2 * 255).astype(np.uint8)).save(str(tmp_path / "chess.png"))
-    assert json.loads(lines_of((), "--json", str(tmp_path / "chess.png"))[0])["uncertain"] is True
+    return str(tmp_path / "chess.png")
+
+
+def test_a_picture_of_none_of_the_classes_is_uncertain(chess):
+    assert json.loads(lines_of((), "--json", chess)[0])["uncertain"] is True
 
 
 def test_options_may_stand_between_the_pictures(weights, picture):
@@ -192,14 +198,14 @@ def test_the_prediction_is_utf8_unless_an_encoding_that_has_french_is_asked_for(
 
 
 @posix
-def test_a_terminal_sees_its_own_encoding_a_bar_and_a_hint_where_it_is_doubtful(weights, picture):
+def test_a_terminal_sees_its_own_encoding_a_bar_and_a_hint_where_it_is_doubtful(chess):
     import pty
     controller, terminal = pty.openpty()
     process = start_command(
         sys.executable, "-c", "import fcntl, struct, sys, termios; sys.argv[:1] = []; "
         "fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack('4H', 24, 80, 0, 0)); "
         "sys.stdout = open(1, 'w', encoding='cp1252'); import runpy; "
-        "runpy.run_path(sys.argv[0], run_name='__main__')", PREDICT, *weights, picture, picture,
+        "runpy.run_path(sys.argv[0], run_name='__main__')", PREDICT, chess, chess,
         stdin=terminal, stdout=terminal, stderr=terminal, encoding=None)
     os.close(terminal)
     shown = b""
