@@ -36,10 +36,10 @@ def picture_views(picture):
 
     A picture of CIFAR-10's size has the views that `evaluate` gives it. Any other one is resized
     to a square: squashing distorts it, cropping loses its ends. The squashed picture is the first
-    view; the square crop, of another size, is the further one. They are larger than the training images, which the
-    network can process because it is convolutional: in a photograph the object fills less of the
-    picture, and only so has the size that it has in training (Touvron et al. 2019, arXiv
-    1906.06423).
+    view; the square crop, of another size, is the further one. They are larger than the training
+    images, which the network can process because it is convolutional: in a photograph the object
+    fills less of the picture, and only so has the size that it has in training (Touvron et al.
+    2019, arXiv 1906.06423).
     """
     if picture.size == (SIDE, SIDE):
         return first_only(cifar_views(np.asarray(picture)[None])[0])

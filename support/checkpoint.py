@@ -113,7 +113,7 @@ def _not_written(folder, error):
                            "untouched." % (folder, reason(error)))
 
 
-def load(folder, use, expected=(), maker=None, release=None, verified=None):
+def load(folder, use, expected=(), maker=None, release=None):
     """Verify the checkpoint in `folder` and return `use(prefix)`.
 
     Args:
@@ -122,8 +122,6 @@ def load(folder, use, expected=(), maker=None, release=None, verified=None):
         maker: the command that trains into `folder`, advised where the checkpoint is missing or
             damaged.
         release: the folder of the released weights, for which git is advised instead.
-        verified: the prefix that an earlier call gave to its `use`: its files, whose names change
-            with their contents, are not verified again.
     Raises:
         CheckpointError: a file is missing or differs from the manifest, or TensorFlow or `use`
             (by a ValueError) refuses it.
@@ -131,7 +129,7 @@ def load(folder, use, expected=(), maker=None, release=None, verified=None):
     while True:
         before = _manifest_identity(folder)
         try:
-            return use(verified or _verify(folder, expected))
+            return use(_verify(folder, expected))
         except (CheckpointError, OSError, ValueError, tf.errors.OpError) as error:
             # Another process may have released new weights, and removed these, in the meantime.
             if _manifest_identity(folder) != before:

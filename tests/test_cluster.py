@@ -1,6 +1,4 @@
 """Several processes train one network; whichever fails, all end, and the run resumes."""
-import glob
-import json
 import os
 import random
 import re
