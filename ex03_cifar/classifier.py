@@ -57,24 +57,28 @@ class Classifier:
         self.temperature = self.session.run(temperature)
 
     def predict(self, pictures):
-        """Return the probabilities float32 [N,10] of N pictures, a list of `views.Views`."""
+        """Return the probabilities float32 [N,10] of N pictures, a list of their views."""
         return self.probabilities(self.mean_logits(pictures))
 
     def mean_logits(self, pictures):
         """Return the logits float32 [N,10] that N pictures are predicted by.
 
-        They are the mean over a picture's first views and, where these give no class TTA_THRESHOLD,
-        over its first and further views (test-time augmentation).
+        They are the mean over a picture's first views and, while this gives no class TTA_THRESHOLD,
+        over its further ones as well (test-time augmentation).
 
         Args:
-            pictures: a list of `views.Views`.
+            pictures: a list of N lists of views uint8 [A,S,S,3]; see `views.picture_views`.
         """
-        logits, counts = self._means([views.first for views in pictures])
-        doubtful = np.flatnonzero(self.probabilities(logits).max(axis=1) < TTA_THRESHOLD)
-        more = [place for place in doubtful if len(pictures[place].further)]
-        if more:
-            further, number = self._means([pictures[place].further for place in more])
-            logits[more] += (further - logits[more]) * (number / (counts[more] + number))
+        sums, counts = np.zeros([len(pictures), 10], np.float32), np.zeros([len(pictures), 1])
+        asked, turn = np.arange(len(pictures)), 0
+        while len(asked):
+            views = [pictures[place][turn] for place in asked]
+            sums[asked] += self._sums(views)
+            counts[asked, 0] += [len(part) for part in views]
+            logits, turn = (sums / counts).astype(np.float32), turn + 1
+            doubtful = self.probabilities(logits).max(axis=1) < TTA_THRESHOLD
+            asked = np.array([place for place in asked
+                              if doubtful[place] and turn < len(pictures[place])], int)
         return logits
 
     def probabilities(self, logits):
@@ -85,20 +89,19 @@ class Classifier:
         """Return the logits float32 [V,10] of views uint8 [V,S,S,3]; see `run_in_parts`."""
         return run_in_parts(self.session, self.logits, self.images, views)
 
-    def _means(self, views):
-        """Return (the mean logits float32 [N,10], the number of views float32 [N,1]) of N pictures.
+    def _sums(self, views):
+        """Return the sums float32 [N,10] of the logits of N pictures' views, uint8 [A,S,S,3] each.
 
-        Args:
-            views: a list of uint8 [A,S,S,3]; those of one side S are computed together.
+        The views of one side S are computed together.
         """
-        counts = np.array([len(part) for part in views])
         sides = np.array([part.shape[1] for part in views])
-        means = np.empty([len(views), 10], np.float32)
+        sums = np.empty([len(views), 10], np.float32)
         for side in np.unique(sides):
             places = np.flatnonzero(sides == side)
             logits = self.view_logits(np.concatenate([views[place] for place in places]))
-            means[places] = mean_by_picture(logits, counts[places])
-        return means, counts[:, None].astype(np.float32)
+            starts = np.cumsum([0] + [len(views[place]) for place in places[:-1]])
+            sums[places] = np.add.reduceat(logits, starts, axis=0)
+        return sums
 
 
 def energy(logits):
@@ -147,9 +150,3 @@ def run_in_parts(session, logits, images, views):
     count = IMAGES_A_RUN if views.shape[1] <= SIDE else VIEWS_A_RUN
     return np.concatenate([session.run(logits, {images: views[start:start + count]})
                            for start in range(0, len(views), count)])
-
-
-def mean_by_picture(logits, counts):
-    """Return the means [N,10] of the logits [sum of counts,10] of each picture's views."""
-    starts = np.cumsum(counts) - counts
-    return np.add.reduceat(logits, starts, axis=0) / np.reshape(counts, [-1, 1]).astype(np.float32)

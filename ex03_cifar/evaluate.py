@@ -11,7 +11,7 @@ from ex03_cifar import RELEASE, RUN, dataset
 from ex03_cifar.calibration import calibration_error
 from ex03_cifar.classifier import Classifier
 from ex03_cifar.release import draw_curves
-from ex03_cifar.views import cifar_views, first_only
+from ex03_cifar.views import cifar_views
 from support import console
 from support.arguments import checkpoint_folder, choose_folders, file_path, whole_number
 from support.reports import accuracy, class_table, confusion_matrix
@@ -68,8 +68,8 @@ def main(arguments=None):
     with console.progress(len(images), "image") as bar:
         for start in range(0, len(images), IMAGES_A_TIME):
             views = cifar_views(images[start:start + IMAGES_A_TIME])
-            probabilities.append(classifier.predict([first_only(six) for six in views]))
-            single.append(classifier.predict([first_only(six[:1]) for six in views]))
+            probabilities.append(classifier.predict([[six] for six in views]))
+            single.append(classifier.predict([[six[:1]] for six in views]))
             bar.update(len(views))
     probabilities, single = np.concatenate(probabilities), np.concatenate(single)
     print(report(probabilities, single, labels))

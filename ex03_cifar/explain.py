@@ -37,9 +37,9 @@ def page_network(classifier):
     return dict(
         layers=layers, head=_variable(classifier, "network/head/kernel"), logitScale=LOGIT_SCALE,
         temperature=float(classifier.temperature), threshold=TTA_THRESHOLD,
-        mean=MEAN, deviation=DEVIATION, side=views.SIDE, photoSide=views.PHOTO_SIDE,
-        squareSide=views.SQUARE_SIDE, squareCrop=views.SQUARE_CROP, margin=views.MARGIN,
-        least=views.LEAST, shortSide=SHORT_SIDE, longest=LONGEST)
+        mean=MEAN, deviation=DEVIATION, side=views.SIDE, wholeSide=views.WHOLE_SIDE,
+        smallSide=views.SMALL_SIDE, squareSide=views.SQUARE_SIDE, squareCrop=views.SQUARE_CROP,
+        margin=views.MARGIN, least=views.LEAST, shortSide=SHORT_SIDE, longest=LONGEST)
 
 
 def _folded(classifier, name, norm):

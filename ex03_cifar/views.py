@@ -1,23 +1,17 @@
-"""Pictures -> views: the small images of one picture whose logits are averaged."""
-from collections import namedtuple
+"""Pictures -> views: the small images of one picture whose logits are averaged.
 
+The views of a picture are a list of uint8 [A,S,S,3]: a classifier is asked about the first ones,
+and about each further ones while it is in doubt.
+"""
 import numpy as np
 from PIL import Image
 
 from ex03_cifar import SIDE
 
-PHOTO_SIDE, SQUARE_SIDE = 40, 48  # pixels, of a photograph's first and further view
+WHOLE_SIDE, SMALL_SIDE, SQUARE_SIDE = 40, 24, 48  # pixels, of a photograph's three views
 MARGIN = 12  # levels of 256; rows and columns that differ by no more are a plain margin
 LEAST = 8  # pixels, what at least remains of a picture between its margins
 SQUARE_CROP = 0.9  # the side of the crop of a picture that is square, relative to its side
-
-# first: uint8 [A,S,S,3]; further, for test-time augmentation: uint8 [B,S,S,3], B may be 0
-Views = namedtuple("Views", "first further")
-
-
-def first_only(views):
-    """Return the `Views` of a picture that has no further ones: uint8 [A,S,S,3]."""
-    return Views(views, views[:0])
 
 
 def cifar_views(images):
@@ -32,23 +26,23 @@ def cifar_views(images):
 
 
 def picture_views(picture):
-    """Return the `Views` of a Pillow image in RGB of any size.
+    """Return the views of a Pillow image in RGB of any size, a list of uint8 [A,S,S,3].
 
     A picture of CIFAR-10's size has the views that `evaluate` gives it. Any other one is resized
-    to a square: squashing distorts it, cropping loses its ends. The squashed picture is the first
-    view; the square crop, of another size, is the further one. They are larger than the training
-    images, which the network can process because it is convolutional: in a photograph the object
-    fills less of the picture, and only so has the size that it has in training (Touvron et al.
-    2019, arXiv 1906.06423).
+    to a square: squashing distorts it, cropping loses its ends. Its views are the whole picture,
+    squashed, then the same but small, then a square crop, large. In most photographs the object
+    fills less of the picture than in the training images; a larger view gives it the size that it
+    has in training (Touvron et al. 2019, arXiv 1906.06423). A close-up has it in the small view.
+    The network can process any size because it is convolutional.
     """
     if picture.size == (SIDE, SIDE):
-        return first_only(cifar_views(np.asarray(picture)[None])[0])
+        return [cifar_views(np.asarray(picture)[None])[0]]
     picture = without_margins(picture)
-    whole = squashed(picture, side=PHOTO_SIDE)
     side = min(picture.size) * (SQUARE_CROP if picture.width == picture.height else 1)
     left, top = (picture.width - side) / 2, (picture.height - side) / 2
-    cut = squashed(picture, (left, top, left + side, top + side), SQUARE_SIDE)
-    return Views(whole[None], cut[None])
+    views = (squashed(picture, side=WHOLE_SIDE), squashed(picture, side=SMALL_SIDE),
+             squashed(picture, (left, top, left + side, top + side), SQUARE_SIDE))
+    return [view[None] for view in views]
 
 
 def without_margins(picture):

@@ -13,7 +13,6 @@ import pytest
 from helpers import CONTEXT, FULL, ROOT, generated_images, release, run, run_command
 
 from ex03_cifar.classifier import Classifier
-from ex03_cifar.views import first_only
 from support import checkpoint
 from support.environment import quoted
 from support.tf1 import tf
@@ -175,7 +174,7 @@ def interrupted_release(folder, monkeypatch, calls):
 
 def test_a_release_cut_off_at_any_change_to_the_disk_leaves_the_old_or_the_new_one(
         released, tmp_path, monkeypatch):
-    pictures = [first_only(generated_images(1, seed=0)[0])]
+    pictures = [[generated_images(1, seed=0)[0]]]
     other = str(tmp_path / "other")
     release(other, seed=1)
     old, new = [Classifier(folder).predict(pictures).tobytes()
@@ -195,7 +194,7 @@ def test_a_release_cut_off_at_any_change_to_the_disk_leaves_the_old_or_the_new_o
 
 def test_a_reader_during_releases_sees_the_old_or_the_new_network(tmp_path):
     """Two networks are released in turn while they are read: every prediction is one of theirs."""
-    pictures = [first_only(generated_images(1, seed=0)[0])]
+    pictures = [[generated_images(1, seed=0)[0]]]
     live, known, stop = str(tmp_path / "live"), [], threading.Event()
     for seed, widths in ((0, (8, 16, 16)), (1, (4, 8, 8))):
         release(live, seed, widths)
@@ -240,7 +239,7 @@ def test_a_release_removes_only_the_files_of_the_one_that_it_replaces(released):
 
 def test_a_file_that_the_manifest_does_not_list_changes_no_prediction(released):
     """As a sync tool leaves them, or somebody who copies another checkpoint there."""
-    pictures = [first_only(generated_images(1, seed=0)[0])]
+    pictures = [[generated_images(1, seed=0)[0]]]
     before = Classifier(released, large_batch=True).predict(pictures).tobytes()
     index, = [name for name in os.listdir(released) if name.endswith(".index")]
     for ending in ".4.index", ".4.meta", ".large 2.meta", ".2.json":
@@ -258,7 +257,7 @@ def keep_releasing(folder, seed, barrier, rounds):
 
 
 def test_two_writers_leave_one_of_their_networks_whole(tmp_path):
-    pictures, rounds = [first_only(generated_images(1, seed=0)[0])], 30 if FULL else 5
+    pictures, rounds = [[generated_images(1, seed=0)[0]]], 30 if FULL else 5
     known, folder, barrier = [], str(tmp_path / "both"), CONTEXT.Barrier(3)
     for seed in 0, 1:
         release(str(tmp_path / str(seed)), seed)

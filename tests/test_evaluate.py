@@ -5,17 +5,25 @@ import re
 import numpy as np
 import pytest
 from helpers import EVALUATE, FULL, ROOT, run
+from PIL import Image
 
 from ex03_cifar import RELEASE
-from ex03_cifar.classifier import mean_by_picture
+from ex03_cifar.classifier import TTA_THRESHOLD, Classifier
+from ex03_cifar.views import picture_views
 
 OF_400 = 96.75  # per cent, what the same network has on the first 400 test images
 
 
-def test_logits_are_averaged_picture_by_picture():
-    logits = np.arange(50, dtype=np.float32).reshape(5, 10)
-    mean = mean_by_picture(logits, [2, 3])
-    np.testing.assert_allclose(mean, [logits[:2].mean(axis=0), logits[2:].mean(axis=0)])
+def test_further_views_are_asked_while_there_is_doubt():
+    classifier = Classifier(exact=True)
+    views = [np.full((1, side, side, 3), 128, np.uint8) for side in (40, 24, 48)]
+    sure = picture_views(Image.open(os.path.join(ROOT, "images", "avion.jpg")))
+    of_doubt, of_sure = [np.concatenate([classifier.view_logits(view) for view in picture])
+                         for picture in (views, sure)]
+    assert classifier.probabilities(of_doubt).max() < TTA_THRESHOLD
+    assert classifier.probabilities(of_sure[:1]).max() > TTA_THRESHOLD
+    np.testing.assert_allclose(classifier.mean_logits([views, sure, views[:2]]), [
+        of_doubt.mean(axis=0), of_sure[0], of_doubt[:2].mean(axis=0)], atol=1e-4)
 
 
 def test_the_released_network_reaches_the_accuracy_in_the_readme(real_data, tmp_path):

@@ -18,7 +18,7 @@ import numpy as np
 from ex03_cifar import RELEASE, SHORT_SIDE
 from ex03_cifar.calibration import calibration_error
 from ex03_cifar.classifier import Classifier
-from ex03_cifar.views import first_only, picture_views, squashed
+from ex03_cifar.views import picture_views, squashed
 from support import console
 from support.arguments import file_path
 from support.picture import read_picture
@@ -92,7 +92,7 @@ def main(arguments=None):
     classifier = Classifier(given.checkpoint_dir, large_batch=True)
     pictures = [read_picture(path, SHORT_SIDE) for path in paths]
     by_views = classifier.predict([picture_views(picture) for picture in pictures])
-    by_squashing = classifier.predict([first_only(squashed(picture)[None]) for picture in pictures])
+    by_squashing = classifier.predict([[squashed(picture)[None]] for picture in pictures])
     print(report(by_views, by_squashing, labels))
     if given.output_dir:
         wrong = sorted(np.flatnonzero(by_views.argmax(axis=1) != labels),
