@@ -7,7 +7,7 @@ import pickle
 
 import numpy as np
 
-from support.console import UserError, open_regular, reason
+from support.console import UserError, reason
 from support.idx import download, keras_home
 
 CLASSES = ("Avion", "Automobile", "Oiseau", "Chat", "Cerf",
@@ -86,8 +86,7 @@ def read_batch(path, count=IMAGES_A_FILE):
 
 def read_records(path):
     """Return labels uint8 [N] and planes uint8 [N,3072] of a file of the binary version."""
-    with open_regular(path) as stream:
-        content = np.fromfile(stream, np.uint8)
+    content = np.fromfile(path, np.uint8)
     if content.size % RECORD_BYTES:
         return content[:0], content
     records = content.reshape(-1, RECORD_BYTES)
@@ -102,7 +101,7 @@ def read_pickle(path):
                 raise pickle.UnpicklingError("it names %s.%s" % (module, name))
             return super(Unpickler, self).find_class(module, name)
 
-    with open_regular(path) as stream:
+    with open(path, "rb") as stream:
         try:
             batch = Unpickler(stream, encoding="bytes").load()
             return np.array(batch[b"labels"], np.int64), batch[b"data"].astype(np.uint8, "C", "safe")

@@ -13,6 +13,7 @@ import contextlib
 import glob
 import hashlib
 import os
+import pathlib
 import re
 import shutil
 import sqlite3
@@ -21,11 +22,11 @@ import time
 
 import numpy as np
 
-from support.console import REPOSITORY, UserError, open_regular, postponed_interrupts, reason
+from support.console import REPOSITORY, UserError, postponed_interrupts, reason
 from support.environment import quoted
 from support.tf1 import quiet_stderr, tf
 
-MANIFEST, LOCK = "SHA256SUMS", ".lock"
+MANIFEST, REPLACED, LOCK = "SHA256SUMS", "replaced", ".lock"
 SAVER_FILES = ".index", ".data-00000-of-00001"
 UNFINISHED = ".unfinished-"
 PATIENCE = 2  # seconds, for a reader to close a file that Windows does not replace while open
@@ -80,32 +81,23 @@ def save(folder, session, saver, notes=None, locked=False):
         CheckpointError: the files cannot be written; the checkpoint that was there is untouched.
         UserError: another process writes there.
     """
-    with contextlib.ExitStack() as stack:
-        if not locked:
-            stack.enter_context(contextlib.closing(lock(folder, LONGEST_SAVE)))
-        stack.enter_context(postponed_interrupts())
-        _save(folder, session, saver, notes or {})
-
-
-def _save(folder, session, saver, notes):
-    try:
-        os.makedirs(folder, exist_ok=True)
-        unfinished = tempfile.mkdtemp(prefix=UNFINISHED, dir=folder)
-        _write_all(unfinished, session, saver, notes)
-        with contextlib.suppress(FileNotFoundError):
-            shutil.copyfile(os.path.join(folder, MANIFEST), os.path.join(unfinished, "replaced"))
-        for name, digest in _read_manifest(os.path.join(unfinished, MANIFEST)).items():
-            path = os.path.join(folder, name)
-            # Equal files stay where they are: someone may be reading them.
-            if not os.path.exists(path) or _digest(path) != digest:
-                _persist(os.replace, os.path.join(unfinished, name), path)
-        _sync_folder(folder)  # the manifest must not reach the disk before the names that it lists
-        _persist(os.replace, os.path.join(unfinished, MANIFEST), os.path.join(folder, MANIFEST))
-    except (OSError, tf.errors.OpError) as error:
-        raise _not_written(folder, error)
-    finally:
-        with contextlib.suppress(OSError, tf.errors.OpError, CheckpointError):
-            _tidy(folder)
+    held = contextlib.nullcontext() if locked else contextlib.closing(lock(folder, LONGEST_SAVE))
+    with held, postponed_interrupts():
+        try:
+            os.makedirs(folder, exist_ok=True)
+            unfinished = tempfile.mkdtemp(prefix=UNFINISHED, dir=folder)
+            _write_all(unfinished, session, saver, notes or {})
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copyfile(os.path.join(folder, MANIFEST), os.path.join(unfinished, REPLACED))
+            for name in _read_manifest(os.path.join(unfinished, MANIFEST)):
+                _persist(os.replace, os.path.join(unfinished, name), os.path.join(folder, name))
+            _sync_folder(folder)  # the manifest must not reach the disk before what it lists
+            _persist(os.replace, os.path.join(unfinished, MANIFEST), os.path.join(folder, MANIFEST))
+        except (OSError, tf.errors.OpError) as error:
+            raise _not_written(folder, error)
+        finally:
+            with contextlib.suppress(OSError, tf.errors.OpError, CheckpointError):
+                _tidy(folder)
 
 
 def _not_written(folder, error):
@@ -136,9 +128,8 @@ def load(folder, use, expected=(), maker=None, release=None):
                 continue
             if not isinstance(error, CheckpointError):
                 error = _refused(folder, error)
-            advice = _advice(folder, maker, release)
-            if advice and error.problem in ("missing", "damaged"):
-                error.args = ("%s %s" % (error, advice),)
+            if error.problem in ("missing", "damaged"):
+                error.args = (str(error) + _advice(folder, maker, release),)
             raise error
 
 
@@ -247,17 +238,16 @@ def _refused(folder, error):
 
 def _advice(folder, maker, release):
     if release and os.path.realpath(folder) == os.path.realpath(release):
-        here = os.path.realpath(os.getcwd()) == os.path.realpath(REPOSITORY)
-        return "To restore the released weights: git %scheckout checkpoints" % (
-            "" if here else "-C %s " % quoted(REPOSITORY))
-    return maker and "To train new weights: %s" % maker
+        return (" To restore the released weights: git -C %s checkout checkpoints"
+                % quoted(REPOSITORY))
+    return " To train new weights: %s" % maker if maker else ""
 
 
 def _verify(folder, expected):
     """Return the prefix of the checkpoint in `folder` after comparing every file's digest."""
     manifest = os.path.join(folder, MANIFEST)
     digests = _read_manifest(manifest)
-    prefix = "weights-" + _identity(digests)
+    prefix = _prefix(digests)
     if {name.split(".")[0] for name in digests} != {prefix}:
         raise CheckpointError("%s is damaged: it does not list a checkpoint's files." % manifest,
                               manifest, "damaged")
@@ -276,25 +266,22 @@ def _write_all(folder, session, saver, notes):
     """Write the weights, the notes and the manifest into the empty `folder`."""
     saver.save(session, os.path.join(folder, "weights"), write_meta_graph=False, write_state=False)
     for ending, content in notes.items():
-        with open(os.path.join(folder, "weights" + ending), "wb") as stream:
-            stream.write(content)
+        pathlib.Path(folder, "weights" + ending).write_bytes(content)
     digests = {name: _digest(os.path.join(folder, name)) for name in sorted(os.listdir(folder))}
-    identity = _identity(digests)
     lines = []
     for name, digest in digests.items():
-        listed = name.replace("weights", "weights-" + identity)
+        listed = name.replace("weights", _prefix(digests))
         os.rename(os.path.join(folder, name), os.path.join(folder, listed))
         lines.append("%s  %s\n" % (digest, listed))
-    with open(os.path.join(folder, MANIFEST), "w", encoding="utf-8", newline="\n") as stream:
-        stream.write("".join(lines))
+    pathlib.Path(folder, MANIFEST).write_bytes("".join(lines).encode())
     for name in os.listdir(folder):
         with open(os.path.join(folder, name), "r+b") as stream:  # to read is not enough for Windows
             os.fsync(stream.fileno())
 
 
-def _identity(digests):
-    """Return the ID in the file names: other contents get other names and overwrite no old file."""
-    return hashlib.sha256("".join(digests.values()).encode()).hexdigest()[:12]
+def _prefix(digests):
+    """Return weights-ID: files with other contents get other names and overwrite no old file."""
+    return "weights-" + hashlib.sha256("".join(digests.values()).encode()).hexdigest()[:12]
 
 
 def _tidy(folder):
@@ -311,7 +298,7 @@ def _tidy(folder):
         tf.train.update_checkpoint_state(os.path.abspath(folder), name.split(".")[0])
     for unfinished in glob.glob(os.path.join(glob.escape(folder), UNFINISHED + "*", "")):
         stale = set()
-        for manifest in MANIFEST, "replaced":
+        for manifest in MANIFEST, REPLACED:
             with contextlib.suppress(OSError, CheckpointError):
                 stale.update(_read_manifest(unfinished + manifest))
         for name in stale - kept:
@@ -324,8 +311,7 @@ def _tidy(folder):
 
 def _read_manifest(path):
     """Return the digests that a manifest lists, a dict of file name to hexadecimal digest."""
-    with open_regular(path) as stream:
-        content = stream.read(1 << 20)
+    content = pathlib.Path(path).read_bytes()
     lines = re.findall(br"([0-9a-f]{64})  ([\w-]+\.[\w.-]+)\n", content)
     if b"".join(b"%s  %s\n" % line for line in lines) != content:
         raise CheckpointError("%s is damaged: it is not a list of SHA-256 digests." % path, path,
@@ -343,11 +329,7 @@ def _manifest_identity(folder):
 
 
 def _digest(path):
-    digest = hashlib.sha256()
-    with open_regular(path) as stream:
-        for block in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
+    return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
 
 
 def _persist(change, *paths):

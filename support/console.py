@@ -9,15 +9,13 @@ import errno
 import os
 import re
 import signal
-import stat
 import sys
 import threading
 
 from support.environment import (ENGLISH, STOPPING, WINDOWS, complain, end_on_interrupts,
-                                 explain_missing, is_interactive, leave, printable, quoted)
+                                 is_interactive, leave, printable, quoted)
 from support.environment import ROOT as REPOSITORY
 
-OWN = "support", "figures", "ex03_cifar", "tools"
 IMAGES = os.path.join(REPOSITORY, "images")
 
 
@@ -75,8 +73,6 @@ def explain(error, language):
     if isinstance(error, OSError) and error.errno is not None:
         return language["system" if error.filename is None else "file"].format(
             path=error.filename, reason=reason(error), code=errno.errorcode.get(error.errno))
-    if isinstance(error, ModuleNotFoundError) and error.name.split(".")[0] not in OWN:
-        return explain_missing([error.name], language)
     return None
 
 
@@ -172,16 +168,9 @@ def open_closed_streams():
 
     Otherwise the first file that is opened gets their number, and errors are written into it.
     """
-    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
-        try:
-            os.fstat(number)
-        except OSError:
-            descriptor = os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
-            if descriptor != number:
-                os.dup2(descriptor, number)
-                os.close(descriptor)
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))
+    for name, mode in ("stdin", "r"), ("stdout", "w"), ("stderr", "w"):
+        if getattr(sys, name) is None:  # the lowest free number is this stream's
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
 
 
 def reason(error):
@@ -194,17 +183,6 @@ def reason(error):
         if text.endswith(system) or "; " + system in text:
             return system
     return " ".join(text.split()).rstrip(".")[:300] or type(error).__name__
-
-
-def open_regular(path):
-    """Open a file for reading bytes; a FIFO in its place is not waited for.
-
-    Raises:
-        OSError: it cannot be opened, or is not a regular file.
-    """
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise OSError(errno.EINVAL, "it is not a regular file", path)
-    return open(path, "rb")
 
 
 def command(program, folder, default):

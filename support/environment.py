@@ -18,7 +18,6 @@ ENGLISH = {
     "packages": "these packages are not installed: %s. To install them: %s",
     "threads": "the system does not allow as many threads as NumPy and TensorFlow start "
                "('ulimit -u' shows the limit).",
-    "docstrings": "tf-keras needs docstrings: run Python without -OO and without PYTHONOPTIMIZE=2.",
     "memory": "out of memory, or no thread can be started.",
     "file": "{path}: {reason}.",
     "system": "{reason}.",
@@ -48,20 +47,20 @@ def check(*packages, language=ENGLISH):
         packages: names of modules that it needs besides NumPy, Pillow, TensorFlow and tqdm.
     """
     end_on_interrupts()
+    import importlib.util  # here, so that Ctrl-C is heard early
     version = sys.version_info[:2]
     wrong = version < (3, 7) or version in ((3, 8), (3, 9))
     wanted = {"numpy", "PIL", "tensorflow", "tqdm"}.union(packages)
     if version == (3, 7):
         wanted.discard("tf_keras")  # is a part of TensorFlow 1.15
-    missing = sorted(name for name in wanted if not _is_installed(name))
+    missing = sorted(name for name in wanted if importlib.util.find_spec(name) is None)
     if wrong or missing:
         _go_on_in_own_environment()
     if wrong or missing and version > (3, 13):
         complain(language["python"] % ".".join(map(str, version)), language)
     elif missing:
-        complain(explain_missing(missing, language), language)
-    elif "tf_keras" in wanted and sys.flags.optimize > 1:
-        complain(language["docstrings"], language)
+        complain(language["packages"] % (", ".join(missing), "%s -m pip install -r %s" % (
+            quoted(sys.executable), quoted(os.path.join(ROOT, "requirements.txt")))), language)
     elif not _threads_start():
         complain(language["threads"], language)
         sys.exit(1)
@@ -70,32 +69,15 @@ def check(*packages, language=ENGLISH):
     sys.exit(2)
 
 
-def explain_missing(packages, language=ENGLISH):
-    """Return the sentence about packages that are not installed."""
-    wanted = "-r " + quoted(os.path.join(ROOT, "requirements.txt"))
-    if list(packages) == ["tf_keras"]:  # to go with the TensorFlow that is there
-        from importlib import metadata
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            version = metadata.version("tensorflow").split(".")
-            wanted = quoted("tf-keras==%s.%s.*" % tuple(version[:2]))
-    return language["packages"] % (", ".join(packages), "%s -m pip install %s" % (
-        quoted(sys.executable), wanted))
-
-
 def complain(sentence, language=ENGLISH):
     """Print an error on stderr, in one line."""
     with contextlib.suppress(OSError):
-        print(language["error"] % printable(sentence), file=sys.stderr)
-        sys.stderr.flush()
+        print(language["error"] % printable(sentence), file=sys.stderr, flush=True)
 
 
 def decoded(text):
     """Return a path, or a text with one in it, as UTF-8 can hold it; other bytes as `\\xNN`."""
-    try:
-        encoded = os.fsencode(text)
-    except UnicodeEncodeError:  # more than a path, in a locale that cannot write it
-        encoded = text.encode("utf-8", "backslashreplace")
-    return encoded.decode("utf-8", "backslashreplace")
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def printable(text):
@@ -131,9 +113,6 @@ def leave(code):
             stream.flush()
     if is_interactive():
         sys.exit(code)
-    if "matplotlib" in sys.modules:
-        import atexit
-        atexit._run_exitfuncs()  # it may have made a folder for its cache
     os._exit(code)
 
 
@@ -145,7 +124,7 @@ def is_interactive():
 
 def quoted(path):
     """Return a path as it is written in a command line."""
-    import shlex  # here, so that Ctrl-C is heard early
+    import shlex
     return '"%s"' % path if WINDOWS else shlex.quote(path)
 
 
@@ -155,31 +134,31 @@ def cores():
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
+def memory_limit():
+    """Return how many bytes of address space this process may use, or None without a limit."""
+    import importlib
+    try:
+        resource = importlib.import_module("resource")
+    except ImportError:  # Windows, which has no such limits
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
 def _threads_start():
     """Return whether as many threads can be started as NumPy and TensorFlow start.
 
     Where they cannot, one ends the process by SIGINT, the other by SIGABRT.
     """
+    if memory_limit():  # a thread's stack and heap would take too much of that
+        return True
     import _thread
-    with contextlib.suppress(ImportError):  # Windows has no such limits
-        import resource
-        limits = vars(resource)  # names that Windows lacks
-        if limits["getrlimit"](limits["RLIMIT_AS"])[0] != limits["RLIM_INFINITY"]:
-            return True  # a thread's stack and heap would take too much of that
     gate = _thread.allocate_lock()
     with contextlib.suppress(RuntimeError), gate:
         for _ in range(3 + 3 * cores()):  # those of predict, measured
             _thread.start_new_thread(lambda: gate.acquire() and gate.release(), ())
         return True
     return False
-
-
-def _is_installed(name):
-    import importlib.util
-    try:
-        return importlib.util.find_spec(name) is not None
-    except (ImportError, ValueError):
-        return False
 
 
 def _go_on_in_own_environment():

@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 
-from support.console import UserError, open_regular, reason
+from support.console import UserError, reason
 
 FILES = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz",
          "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")
@@ -99,7 +99,7 @@ def check(images, labels, names):
 
 def read_idx(path):
     """Return the array uint8 of an idx file (format: the MNIST page of Y. LeCun)."""
-    with open_regular(path) as compressed, gzip.open(compressed) as stream:
+    with gzip.open(path) as stream:
         content = stream.read()
     dimensions = content[3] if content[:3] == b"\0\0\x08" else 0
     shape = np.frombuffer(content, ">i4", count=dimensions, offset=4) if dimensions else [-1]

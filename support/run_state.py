@@ -198,9 +198,7 @@ class RunState:
     def clear(self):
         """Remove every saved state: the run has finished, or is to start over."""
         for path in self._folders().values():
-            shutil.rmtree(path, ignore_errors=True)
-        if self.steps():
-            raise UserError("the states in %s cannot be removed." % self.folder)
+            shutil.rmtree(path)
 
     def _differences(self, saved):
         """Return in words how the settings of another run, a dict, differ from these."""

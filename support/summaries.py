@@ -24,9 +24,9 @@ def open_summaries(logdir, notes, graph):
         os.makedirs(folder, exist_ok=True)
         writer = tf.io.TFRecordWriter(
             os.path.join(folder, "events.out.tfevents.%.6f" % time.time()))
-        write_event(writer, file_version="brain.Event:2")
     except (OSError, tf.errors.OpError) as error:
         raise UserError("--logdir %s cannot be written: %s." % (logdir, reason(error)))
+    writer = write(writer, file_version="brain.Event:2")
     return write(writer, graph_def=graph.as_graph_def(add_shapes=True).SerializeToString())
 
 
@@ -40,13 +40,9 @@ def write(writer, **content):
     """Write a `tf.Event`; return the writer, or None, with a sentence, once it cannot write."""
     try:
         if writer is not None:
-            write_event(writer, **content)
+            writer.write(tf.Event(wall_time=time.time(), **content).SerializeToString())
+            writer.flush()
         return writer
     except (OSError, tf.errors.OpError) as error:
         complain("nothing more is written for TensorBoard: %s." % reason(error))
         return None
-
-
-def write_event(writer, **content):
-    writer.write(tf.Event(wall_time=time.time(), **content).SerializeToString())
-    writer.flush()

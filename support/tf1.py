@@ -7,20 +7,19 @@ import contextlib
 import ctypes
 import functools
 import importlib
+import importlib.util
 import os
 import sys
-import tempfile
 import threading
 import types
 import warnings
 
 from support.console import UserError, reason
-from support.tf1_small import small_tensorflow
+from support.environment import memory_limit
 
 # Bytes, on two cores, for its small part that predicts, and for all of it.
 SMALL_SPACE, WHOLE_SPACE = 2 * 10 ** 9, 2500 * 10 ** 6
 M_ARENA_MAX = -8  # malloc.h's
-LAZY_COMPILATION = "--tf_xla_enable_lazy_compilation"
 _one_import = threading.RLock()
 _start_small = False
 
@@ -59,15 +58,22 @@ def _prepare(space):
     """Refuse where TensorFlow would be killed, and set the environment variables that it reads.
 
     Args:
-        space: bytes of address space that it needs.
+        space: bytes of address space without which it would abort, or try for ever.
     Raises:
         CannotStart: the processor or `ulimit -v` has too little.
     """
-    features = processor_features()
+    features, limit = processor_features(), memory_limit()
     if features and "avx" not in features:
         raise CannotStart("processor", "TensorFlow needs a processor with AVX instructions, and "
                                        "this one has none.")
-    _check_memory(space)
+    if limit is not None and limit < space:
+        raise CannotStart("memory", "TensorFlow needs %.1f GB of address space for a prediction "
+                          "and %.1f for all else, and 'ulimit -v' allows %.1f."
+                          % (SMALL_SPACE / 1e9, WHOLE_SPACE / 1e9, limit / 1e9))
+    if limit is not None:
+        # Each thread's own heap reserves address space, enough for TensorFlow to abort later on.
+        with contextlib.suppress(AttributeError):  # a C library without glibc's knob
+            ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # By itself it uses oneDNN on processors with VNNI only; those with AVX2 are faster by it, too
     # (docs/measurements.md).
@@ -75,37 +81,49 @@ def _prepare(space):
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     # XLA would compile the first shape that it meets, and others once they come again: a run that
     # is resumed where images become larger would round otherwise than one that was not.
-    flags = os.environ.get("TF_XLA_FLAGS", "").strip()
-    if flags[:1] in ("", "-") and LAZY_COMPILATION not in flags:  # else it is the user's own choice
-        os.environ["TF_XLA_FLAGS"] = "%s=false %s" % (LAZY_COMPILATION, flags)
-
-
-def _check_memory(needed):
-    """Refuse a limit on memory under which TensorFlow would abort, or try for ever."""
-    try:
-        resource = importlib.import_module("resource")
-    except ImportError:  # Windows, which has no such limits
-        return
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if 0 <= limit < needed:
-        raise CannotStart("memory", "TensorFlow needs %.1f GB of address space for a prediction "
-                          "and %.1f for all else, and 'ulimit -v' allows %.1f."
-                          % (SMALL_SPACE / 1e9, WHOLE_SPACE / 1e9, limit / 1e9))
-    if limit >= 0:
-        # Each thread's own heap reserves address space, enough for TensorFlow to abort later on.
-        with contextlib.suppress(AttributeError):  # a C library without glibc's knob
-            ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
+    os.environ.setdefault("TF_XLA_FLAGS", "--tf_xla_enable_lazy_compilation=false")
 
 
 @functools.lru_cache(maxsize=None)
 def _import_small():
     """Return `small_tensorflow()`, or None where that fails: then all of it is imported."""
     _prepare(SMALL_SPACE)
-    with quiet_stderr():
-        try:
-            return small_tensorflow()
-        except Exception:  # another TensorFlow may be built in any other way
-            return None
+    with quiet_stderr(), contextlib.suppress(Exception):  # another may be built in any other way
+        return small_tensorflow()
+
+
+def small_tensorflow():
+    """Return `Graph`, `Session`, `ConfigProto`, `errors`, `train.import_meta_graph` in a namespace.
+
+    These parts of TensorFlow 2 are all that a restored graph needs, and take a third of the time of
+    `import tensorflow`, whose `__init__` imports everything. An empty module stands for the package
+    meanwhile, so that they can be imported one by one. They run the same operations: predictions do
+    not differ by a bit.
+
+    Raises:
+        Exception: of any kind, where this TensorFlow is built otherwise. `import tensorflow` works
+            as ever afterwards.
+    """
+    name = "tensorflow"
+    if name in sys.modules:
+        raise ImportError("TensorFlow is imported already")
+    os.environ.pop("TF2_BEHAVIOR", None)  # of a TensorFlow that started this process
+    stand_in = types.ModuleType(name)
+    stand_in.__path__ = importlib.util.find_spec(name).submodule_search_locations
+    sys.modules[name] = stand_in
+    try:
+        session, ops, errors, saver, logging, config = [
+            importlib.import_module("tensorflow." + part) for part in (
+                "python.client.session", "python.framework.ops", "python.framework.errors_impl",
+                "python.training.saver", "python.platform.tf_logging", "core.protobuf.config_pb2")]
+        logging.set_verbosity(logging.ERROR)  # in a notebook it would be INFO
+        session.Session(graph=ops.Graph()).close()  # the first looks for a GPU, and logs that
+        return types.SimpleNamespace(
+            Graph=ops.Graph, Session=session.Session, ConfigProto=config.ConfigProto, errors=errors,
+            train=types.SimpleNamespace(import_meta_graph=saver.import_meta_graph))
+    finally:
+        # Whoever imports the package now gets the real one, which takes over the parts.
+        del sys.modules[name]
 
 
 @functools.lru_cache(maxsize=None)
@@ -134,34 +152,21 @@ def _import():
 
 @contextlib.contextmanager
 def quiet_stderr():
-    """Keep what C++ writes to stderr (file descriptor 2) from the user, unless the block fails.
+    """Keep what C++ writes to stderr (file descriptor 2) from the user.
 
     TensorFlow reports on CUDA and CPU features before its log level is set, so only the file
-    descriptor itself can hold it back. When the block raises, all that was held back is printed.
+    descriptor itself can hold it back.
     """
     sys.stderr.flush()
-    with _scratch_file() as held_back:
+    with open(os.devnull, "wb") as nowhere:
         stderr = os.dup(2)
-        os.dup2(held_back.fileno(), 2)
-        try:
-            yield
-        except Exception as error:  # not on Ctrl-C: that is not a failure to explain
-            if not isinstance(error, ModuleNotFoundError):
-                held_back.seek(0)
-                os.write(stderr, held_back.read())
-            raise
-        finally:
-            sys.stderr.flush()
-            os.dup2(stderr, 2)
-            os.close(stderr)
-
-
-def _scratch_file():
-    """Return a temporary file or, without room for one, a file that forgets what is written."""
+        os.dup2(nowhere.fileno(), 2)
     try:
-        return tempfile.TemporaryFile()
-    except OSError:
-        return open(os.devnull, "r+b", buffering=0)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 # Values of $ONEDNN_MAX_CPU_ISA, the most that oneDNN may use of a processor.
@@ -170,20 +175,16 @@ WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_
 
 
 def fastest(precision):
-    """Return the precision to compute in: "float32" where "bfloat16" would be slower than that."""
-    return precision if computes_bfloat16() else "float32"
+    """Return the precision to compute in: "float32" where "bfloat16" would be slower than that.
 
-
-def computes_bfloat16():
-    """Return whether the processor has instructions for bfloat16, and TensorFlow uses them.
-
-    It does through oneDNN on x86-64, unless the user keeps it from those instructions. Elsewhere
-    bfloat16 is emulated, slower than float32; so it is in TensorFlow 1.15, which ends at Python 3.7.
+    It is not where the processor has instructions for bfloat16 and TensorFlow uses them: through
+    oneDNN on x86-64, unless the user keeps it from that. Elsewhere bfloat16 is emulated; so it is
+    in TensorFlow 1.15, which ends at Python 3.7.
     """
     onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1").lower() not in ("0", "false")
     allowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() not in WITHOUT_BFLOAT16
-    return onednn and allowed and sys.version_info >= (3, 8) and bool(
-        {"avx512_bf16", "amx_bf16"} & processor_features())
+    able = {"avx512_bf16", "amx_bf16"} & processor_features() and sys.version_info >= (3, 8)
+    return precision if able and onednn and allowed else "float32"
 
 
 @functools.lru_cache(maxsize=None)

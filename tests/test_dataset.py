@@ -148,10 +148,3 @@ def test_what_keras_downloads_is_read_the_same(tmp_path, monkeypatch):
         second = pickle.load(stream)
     assert images[10007, 3, 5, 1] == second[b"data"][7, 1024 + 3 * 32 + 5]
     assert labels[10007] == second[b"labels"][7]
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
-def test_a_fifo_among_the_files_is_not_waited_for(tmp_path):
-    os.mkfifo(str(tmp_path / "test_batch.bin"))
-    with pytest.raises(UserError, match="test_batch.bin cannot be read"):
-        dataset.load_test(str(tmp_path))

@@ -5,7 +5,6 @@ import pytest
 
 from ex03_cifar import options
 from ex03_cifar.recipes import RECIPES, schedule
-from support import tf1
 
 
 @pytest.mark.parametrize("name, sides, crops, ends", [
@@ -17,9 +16,9 @@ def test_the_stages_grow_to_whole_images(name, sides, crops, ends):
     assert [(stage.begin, stage.end) for stage in stages] == list(zip([0] + ends, ends))
 
 
-@pytest.mark.parametrize("able, precision", ((True, "bfloat16"), (False, "float32")))
-def test_bfloat16_is_for_processors_that_have_it(able, precision, monkeypatch):
-    monkeypatch.setattr(tf1, "computes_bfloat16", lambda: able)
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+def test_bfloat16_is_for_processors_that_have_it(precision, monkeypatch):
+    monkeypatch.setattr(options, "fastest", lambda wanted: precision)
     for name in RECIPES:
         assert options.parse(["--recipe", name])[0].precision == precision
         assert RECIPES[name].precision == "bfloat16"

@@ -63,7 +63,7 @@ def test_a_passing_error_is_not_taken_for_damage(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr({"open": "support.checkpoint.open_regular", "load": "numpy.load",
+        patch.setattr({"open": "pathlib.Path.read_bytes", "load": "numpy.load",
                        "restore": "tensorflow.compat.v1.train.Saver.restore"}[failing], fail)
         with pytest.raises((type(error), UserError)) as raised:
             state.resume(session, session.saver)
