@@ -16,7 +16,6 @@ if __name__ == "__main__":  # before anything is imported that may be missing
 
 import argparse
 import os
-import sys
 
 import numpy as np
 from PIL import Image
@@ -79,20 +78,21 @@ def apply_filters(channels, filters, signed=False):
         filters: a list of filters, float32 [side, side] each.
         signed: as for build_graph().
     Returns:
-        uint8 [N, rows, columns, filters].
+        uint8 [filters, N, rows, columns].
     """
     graph, pixels, responses = build_graph(np.stack(filters, axis=-1)[:, :, np.newaxis], signed)
     border = len(filters[0]) // 2
     count, rows, columns = channels.shape
     # Repeating the outermost pixels makes no step at the border, so no frame of false edges.
     bordered = np.pad(channels, ((0, 0), (border, border), (border, border)), mode="edge")
-    filtered = np.empty((count, rows, columns, len(filters)), np.uint8)
+    filtered = np.empty((len(filters), count, rows, columns), np.uint8)
     strip_rows = max(1, STRIP_PIXELS // (count * columns))
     # On the CPU: a GPU's algorithm may round where the CPU is exact.
     with tf.Session(graph=graph, config=tf.ConfigProto(device_count={"GPU": 0})) as session:
         for top in range(0, rows, strip_rows):
             strip = bordered[:, top:top + strip_rows + 2 * border, :, np.newaxis]
-            filtered[:, top:top + strip_rows] = session.run(responses, {pixels: strip})
+            found = session.run(responses, {pixels: strip})
+            filtered[:, :, top:top + strip_rows] = np.moveaxis(found, -1, 0)
     return filtered
 
 
@@ -119,9 +119,9 @@ def write_filters(path, folder):
     picture = read_source(path, outputs)
     filters = [HORIZONTAL_FILTER, VERTICAL_FILTER]
     luma = np.asarray(picture.convert("L"))
-    patterns = np.moveaxis(apply_filters(luma[np.newaxis], filters)[0], -1, 0)
+    patterns = apply_filters(luma[np.newaxis], filters)[:, 0]
     for pattern, output in zip(patterns, outputs):
-        save_png(Image.fromarray(np.ascontiguousarray(pattern)), output)
+        save_png(Image.fromarray(pattern), output)
     draw_overview(picture, patterns, filters, outputs[-1])
 
 
@@ -130,9 +130,9 @@ def write_kernel(path, folder, kernel):
     from figures.common import save_png
     output = os.path.join(folder, "ex01_kernel.png")
     picture = read_source(path, [output])
-    channels = np.moveaxis(np.asarray(picture), -1, 0)
-    filtered = apply_filters(channels, [kernel], signed=True)[..., 0]
-    save_png(Image.fromarray(np.ascontiguousarray(np.moveaxis(filtered, 0, -1))), output)
+    channels = np.stack([np.asarray(channel) for channel in picture.split()])
+    filtered, = apply_filters(channels, [kernel], signed=True)
+    save_png(Image.merge("RGB", [Image.fromarray(channel) for channel in filtered]), output)
 
 
 def kernel_type(text):
@@ -140,7 +140,7 @@ def kernel_type(text):
     if text in NAMED_KERNELS:
         return NAMED_KERNELS[text]
     try:
-        numbers = np.array([float(number) for number in text.replace(",", " ").split()], np.float32)
+        numbers = np.array(text.replace(",", " ").split(), np.float32)
     except ValueError:
         raise argparse.ArgumentTypeError("%r is neither numbers nor one of %s"
                                          % (text, ", ".join(sorted(NAMED_KERNELS))))
@@ -153,7 +153,7 @@ def kernel_type(text):
     return numbers.reshape(side, side)
 
 
-def parse_arguments(arguments):
+def main(arguments=None):
     parser = console.Parser(
         prog="ex01_filters.py",
         description="Make the horizontal and the vertical patterns of a picture stand out, with "
@@ -167,15 +167,7 @@ def parse_arguments(arguments):
                         help="Write only ex01_kernel.png, the colours filtered by this kernel: the "
                              "numbers of a square of odd side, row by row in quotes, or %s."
                              % ", ".join(sorted(NAMED_KERNELS)))
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    if "--kernel" in words[:-1]:  # argparse would take "-1,0,1" for an option of its own
-        place = words.index("--kernel")
-        words[place:place + 2] = ["--kernel=" + words[place + 1]]
-    return parser.parse_args(words)
-
-
-def main(arguments=None):
-    options = parse_arguments(arguments)
+    options = parser.parse_args(arguments)
     if options.kernel is not None:
         write_kernel(options.image, options.output_dir, options.kernel)
     else:

@@ -19,6 +19,7 @@ from support.console import UserError, postponed_interrupts, printable, reason
 
 WIDTH = 8.3  # inches
 SMALL, MEDIUM, LARGE = 9, 11, 13  # points
+COLUMNS = 6  # of pictures with predictions
 
 # Orange and blue are told apart by the colour-blind.
 INK, GREY, LINE, PAPER = "#1c2028", "#606874", "#969ca6", "#f7f7f7"
@@ -36,34 +37,28 @@ def write_whole(path, write):
         UserError: it cannot be written; a file that was there is untouched.
     """
     target = os.path.realpath(path)
+    unfinished = os.path.join(os.path.dirname(target), ".unfinished-%s" % uuid.uuid4().hex)
     try:
         content = io.BytesIO()
         write(content)
         os.makedirs(os.path.dirname(target), exist_ok=True)
         with postponed_interrupts():
-            _replace(target, content.getvalue())
+            try:
+                with open(unfinished, "xb") as stream:
+                    stream.write(content.getvalue())
+                os.replace(unfinished, target)
+            finally:
+                with contextlib.suppress(OSError):  # usually it is not there any more
+                    os.remove(unfinished)
     except OSError as error:
         raise UserError("%s cannot be written: %s." % (path, reason(error))) from error
-
-
-def _replace(target, content):
-    unfinished = os.path.join(os.path.dirname(target), ".unfinished-%s" % uuid.uuid4().hex)
-    try:
-        with open(unfinished, "xb") as stream:
-            stream.write(content)
-        os.replace(unfinished, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.remove(unfinished)
-        raise
 
 
 def save_png(picture, path):
     """Write a Pillow image into the PNG `path`, as write_whole does, the same bytes everywhere.
 
-    Z_RLE looks for runs only, which leaves a compressor no choice: zlib 1.2.13 and zlib-ng 2.3.3,
-    which newer Pillows carry, agree to the byte; by default they do not. It is also twice as
-    fast, and no larger on filtered pictures, where little but a run ever repeats.
+    Z_RLE looks for runs only, which leaves a compressor no choice: zlib and zlib-ng, which newer
+    Pillows carry, agree to the byte. It is also twice as fast, and on filtered pictures no larger.
     """
     write_whole(path, lambda stream: picture.save(stream, format="PNG", compress_type=zlib.Z_RLE))
     print("Wrote %s" % printable(path))
@@ -85,7 +80,8 @@ def matplotlib():
     except OSError as error:  # it wants a folder for its cache
         raise UserError("matplotlib cannot be started: %s." % reason(error)) from error
     matplotlib.rcdefaults()
-    matplotlib.rcParams.update({"font.size": SMALL, "axes.titlesize": MEDIUM, "text.color": INK})
+    matplotlib.rcParams.update({"font.size": SMALL, "axes.titlesize": MEDIUM, "text.color": INK,
+                                "figure.constrained_layout.use": True})
     return matplotlib
 
 
@@ -126,37 +122,43 @@ def signed_colours():
     return matplotlib().colors.LinearSegmentedColormap.from_list("signed", [BLUE, PAPER, ORANGE])
 
 
-# ---- Drawing in cells ----
-def canvas(columns, rows, width=WIDTH):
-    """Return a figure and axes over all of it, in cells, x to the right and y down."""
-    figure = new_figure(width * rows / columns, width)
-    axes = figure.add_axes([0, 0, 1, 1])
-    axes.set(xlim=(0, columns), ylim=(rows, 0), autoscale_on=False)
-    axes.set_axis_off()
-    return figure, axes
+# ---- In axes ----
+def show(axes, values, interpolation="nearest", **style):
+    """Show an image in a thin frame, its pixels as squares; `style` as for `imshow`."""
+    image = axes.imshow(values, interpolation=interpolation, **style)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_color(LINE)
+    return image
 
 
-def frame(axes, left, top, width, height, colour=INK, thickness=1.2):
-    """Draw a rectangle's outline, `thickness` in points."""
-    axes.add_patch(matplotlib().patches.Rectangle(
-        (left, top), width, height, fill=False, edgecolor=colour, linewidth=thickness, zorder=3))
+def show_signed(axes, values):
+    """Show numbers [H,W] around zero in `signed_colours`, the largest as deep as it can be."""
+    limit = np.nanmax(np.abs(values))
+    return show(axes, values, cmap=signed_colours(), vmin=-limit, vmax=limit)
 
 
-def arrow(axes, start, end):
-    """Draw an arrow between two points (x, y)."""
-    axes.annotate("", end, start, arrowprops=dict(arrowstyle="-|>", color=INK, linewidth=1.5,
-                                                  shrinkA=0, shrinkB=0))
+def arrow(axes, start, end, transform=None):
+    """Draw an arrow between two points (x, y), in the axes' own units or those of `transform`."""
+    transform = transform or axes.transData
+    axes.annotate("", end, start, transform, transform, dict(
+        arrowstyle="-|>", color=INK, linewidth=1.5, shrinkA=0, shrinkB=0))
 
 
-def draw_bars(axes, left, top, width, height, names, probabilities):
+def heading(axes, title, detail=""):
+    """Write a title above axes, on the left, and below it a detail in grey."""
+    axes.text(0, 1.03, detail, transform=axes.transAxes, color=GREY)
+    axes.set_title(title, loc="left", weight="bold", pad=18 if detail else 6)
+
+
+def draw_bars(axes, names, probabilities):
     """Draw probabilities as bars behind their classes' names, the largest in orange."""
-    step = height / len(names)
+    best = probabilities == max(probabilities)
+    axes.barh(range(len(names)), probabilities, 0.9, color=np.where(best, "#f4a582", "#d8dce0"))
     for place, (name, probability) in enumerate(zip(names, probabilities)):
-        y = top + (place + 0.5) * step
-        axes.barh(y, width * probability, 0.9 * step, left=left,
-                  color="#f4a582" if probability == max(probabilities) else "#d8dce0")
-        axes.text(left + 0.01, y, "%s %.0f %%" % (name, 100 * probability)
+        axes.text(0.01, place, "%s %.0f %%" % (name, 100 * probability)
                   if probability >= 0.005 else name, va="center_baseline")
+    axes.set(xlim=(0, 1), ylim=(len(names) - 0.5, -0.5))
+    axes.set_axis_off()
 
 
 def decimal(value, form="%.0f"):
@@ -170,6 +172,31 @@ def translated(language, french):
 
 
 # ---- Pictures that more than one exercise draws ----
+def draw_gallery(blocks, path):
+    """Draw pictures in rows of COLUMNS, each above its caption, into the PNG `path`.
+
+    Args:
+        blocks: (title, pictures) of each part; of a picture the image, as `imshow` takes it, the
+            caption, at most two lines, and whether that is a mistake.
+    """
+    rows = [-(-len(pictures) // COLUMNS) for _, pictures in blocks]
+    heights = [0.4 + 1.35 * count for count in rows]
+    figure = new_figure(sum(heights), constrained_layout=False)  # which is slow for many axes
+    panels = figure.subfigures(len(blocks), squeeze=False, height_ratios=heights)[:, 0]
+    for panel, (title, pictures), count, height in zip(panels, blocks, rows, heights):
+        panel.suptitle(title, x=0.02, y=1 - 0.1 / height, ha="left", weight="bold", fontsize=LARGE)
+        grid = panel.add_gridspec(max(1, count), COLUMNS, left=0.01, right=0.99, hspace=0.5,
+                                  top=1 - 0.4 / height, bottom=0.4 / height)
+        for place, (image, caption, mistake) in zip(grid, pictures):
+            axes = panel.add_subplot(place)
+            show(axes, image, cmap="gray_r", vmin=0, vmax=255)
+            axes.set_xlabel(caption, color=ORANGE if mistake else BLUE)
+            if mistake:
+                axes.spines[:].set_color(ORANGE)
+                axes.spines[:].set_linewidth(3)
+    save_figure(figure, path)
+
+
 def draw_curves(history, path, accuracies, stages=(), marked=None):
     """Draw loss and accuracies by epoch into the PNG `path`.
 
@@ -180,7 +207,7 @@ def draw_curves(history, path, accuracies, stages=(), marked=None):
         marked: (what happens, epoch): the epochs after this one are shaded and explained.
     """
     epochs = range(1, len(history) + 1)
-    figure = new_figure(3.7, constrained_layout=True)
+    figure = new_figure(3.7)
     left, right = figure.subplots(1, 2)
     style = dict(marker="o", markersize=3, linewidth=1.5)
     left.plot(epochs, [line["loss"] for line in history], color=BLUE, **style)
@@ -221,29 +248,22 @@ CONFUSION_FRENCH = {
 def draw_confusion(counts, names, path, data="test", language="en"):
     """Draw the confusion matrix int [C,C] of the `data`, a row a true class, into a PNG."""
     say = translated(language, CONFUSION_FRENCH)
-
-    def number(value, form):
-        return decimal(value, form) if language == "fr" else form % value
-    shares = 100 * counts / counts.sum(axis=1, keepdims=True).clip(1)
-    mistakes = np.where(np.eye(len(names), dtype=bool), 0, shares)
-    figure = new_figure(6.6, constrained_layout=True)
+    number = decimal if language == "fr" else lambda value, form: form % value
+    shares, right = 100 * counts / counts.sum(axis=1, keepdims=True).clip(1), np.eye(len(names))
+    mistakes = np.where(right, 0, shares)
+    figure = new_figure(6.6)
     axes = figure.subplots()
     # Mistakes alone set the colours: beside a diagonal near 100 % they would all look white.
     axes.imshow(mistakes, cmap="Oranges", vmin=0, vmax=max(1, mistakes.max()), aspect="auto")
-    for (row, column), share in np.ndenumerate(shares):
-        right = row == column
-        if right:
-            axes.add_patch(matplotlib().patches.Rectangle((column - 0.5, row - 0.5), 1, 1,
-                                                          color="#e4eef7"))
-        dark = not right and share > 0.6 * mistakes.max()
-        axes.text(column, row, number(share, "%.1f") if share else "·", ha="center", va="center",
-                  color="white" if dark else BLUE if right else INK,
-                  weight="bold" if right else "normal", fontsize=MEDIUM)
-    axes.set_xticks(range(len(names)))
-    axes.set_xticklabels(names, rotation=30, ha="right", rotation_mode="anchor", fontsize=MEDIUM)
-    axes.set_yticks(range(len(names)))
-    axes.set_yticklabels(names, fontsize=MEDIUM)
-    axes.tick_params(length=0)
+    axes.imshow(np.where(right, 0.1, np.nan), cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for place, share in np.ndenumerate(shares):
+        dark = mistakes[place] > 0.6 * mistakes.max()
+        axes.text(place[1], place[0], number(share, "%.1f") if share else "·", ha="center",
+                  va="center", color="white" if dark else BLUE if right[place] else INK,
+                  weight="bold" if right[place] else "normal", fontsize=MEDIUM)
+    axes.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(length=0, labelsize=MEDIUM)
     axes.set_xlabel(say("prediction"), fontsize=MEDIUM)
     axes.set_ylabel(say("true class"), fontsize=MEDIUM)
     axes.set_title(say("%s images of each class, in %% (%s %% right)") % (

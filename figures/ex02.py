@@ -4,19 +4,19 @@ import sys
 
 import numpy as np
 
-from figures.common import (BLUE, GREY, LARGE, LINE, MEDIUM, ORANGE, WIDTH, arrow, canvas, decimal,
-                            draw_bars, draw_confusion, draw_curves, frame, save_figure,
-                            signed_colours, translated)
+from figures.common import (BLUE, COLUMNS, MEDIUM, ORANGE, WIDTH, arrow, decimal, draw_bars,
+                            draw_confusion, draw_curves, draw_gallery, heading, matplotlib,
+                            new_figure, save_figure, show, show_signed, translated)
 from support.console import printable
 from support.reports import confusion_matrix
 
-COLUMNS = 6  # of the pictures with predictions
-GRID = 4     # rows and columns of the feature maps that are shown of a layer
+GRID = 4  # rows and columns of the feature maps that are shown of a layer
+SIDE = dict(rotation="horizontal", ha="right", va="center", fontsize=MEDIUM)  # of labels of rows
 FRENCH = {
     "Image": "Image", "Convolution": "Convolution", "Max-pooling": "Max-pooling",
     "Normalise, ReLU": "Normaliser, ReLU", "Flatten, dense": "Aplatir, dense",
     "Output, softmax": "Sortie, softmax", "%d of %d": "%d sur %d",
-    "each map: negative": "chaque carte : négatif", "positive": "positif",
+    "negative": "négatif", "each map": "chaque carte", "positive": "positif",
     "The first %s pictures and their predictions": "Les premières images de %s et leurs prédictions",
     "The most confident mistakes": "Les erreurs dont le réseau est le plus sûr",
     "No mistakes": "Aucune erreur", "true: ": "juste : "}
@@ -53,50 +53,29 @@ def draw_predictions(images, labels, probabilities, names, data, path, language=
     say = translated(language, FRENCH)
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     mistakes = np.flatnonzero(predicted != labels)
-    mistakes = mistakes[np.argsort(-confidence[mistakes], kind="stable")][:2 * COLUMNS]
-    blocks = [(say("The first %s pictures and their predictions") % data,
-               np.arange(min(3 * COLUMNS, len(images))), 0.87),
-              (say("The most confident mistakes" if len(mistakes) else "No mistakes"), mistakes,
-               0.96)]
-    heights = [0.22 + -(-len(chosen) // COLUMNS) * row for _, chosen, row in blocks]
-    figure, axes = canvas(6, sum(heights) + 0.05)
-    top = 0.05
-    for (title, chosen, row), height in zip(blocks, heights):
-        axes.text(0.08, top + 0.08, title, fontsize=LARGE, weight="bold", va="center")
-        for place, index in enumerate(chosen):
-            _draw_prediction(axes, place % COLUMNS + 0.08, top + 0.2 + row * (place // COLUMNS),
-                             images[index], names[predicted[index]], confidence[index],
-                             names[labels[index]], say("true: "))
-        top += height
-    save_figure(figure, path)
+    mistakes = mistakes[np.argsort(-confidence[mistakes], kind="stable")]
 
+    def captioned(index):
+        caption = "%s %.0f %%" % (names[predicted[index]], 100 * confidence[index])
+        if index in mistakes:
+            caption += "\n" + say("true: ") + names[labels[index]]
+        return images[index], caption, index in mistakes
 
-def _draw_prediction(axes, left, top, image, predicted, confidence, name, true):
-    """Draw a picture, below it its prediction, and `true` and the true class if that is another."""
-    right = predicted == name
-    colour, side = BLUE if right else ORANGE, 0.65
-    axes.imshow(image, cmap="gray_r", vmin=0, vmax=255, aspect="auto",
-                extent=(left + 0.1, left + 0.1 + side, top + side, top))
-    axes.set(xlim=(0, 6), ylim=axes.get_ylim())
-    frame(axes, left + 0.1, top, side, side, "#d0d4d8" if right else ORANGE, 1 if right else 3)
-    axes.text(left + 0.1 + side / 2, top + side + 0.08,
-              "%s %.0f %%" % (predicted, 100 * confidence), ha="center", va="center", color=colour,
-              weight="normal" if right else "bold")
-    if not right:
-        axes.text(left + 0.1 + side / 2, top + side + 0.19, true + name, ha="center",
-                  va="center")
+    draw_gallery([
+        (say("The first %s pictures and their predictions") % data,
+         [captioned(index) for index in range(min(3 * COLUMNS, len(images)))]),
+        (say("The most confident mistakes" if len(mistakes) else "No mistakes"),
+         [captioned(index) for index in mistakes[:2 * COLUMNS]])], path)
 
 
 # ---- What the network has learnt ----
-def tiles(maps, gap=1):
+def tiles(maps):
     """Lay maps [H,W,16] out in rows of 4, each scaled to [-1,1], with gaps of NaN between them."""
-    height, width, count = maps.shape
-    sheet = np.full((GRID * (height + gap) - gap, GRID * (width + gap) - gap), np.nan)
-    for number in range(count):
-        top, left = number // GRID * (height + gap), number % GRID * (width + gap)
-        values = maps[..., number]
-        sheet[top:top + height, left:left + width] = values / max(np.abs(values).max(), 1e-9)
-    return sheet
+    scaled = maps / np.abs(maps).max(axis=(0, 1)).clip(1e-9)
+    framed = np.pad(scaled, ((0, 1), (0, 1), (0, 0)), "constant", constant_values=np.nan)
+    height, width = framed.shape[:2]
+    sheet = framed.reshape(height, width, GRID, GRID).transpose(2, 0, 3, 1)
+    return sheet.reshape(GRID * height, GRID * width)[:-1, :-1]
 
 
 def draw_architecture(layers, names, path, language="en"):
@@ -108,49 +87,34 @@ def draw_architecture(layers, names, path, language="en"):
         layers: (kind, detail, values) of each: an image uint8 [H,W], then maps float [H,W,F], then
             vectors float [C]; the last is the probabilities of `names`.
     """
-    say, side, row = translated(language, FRENCH), 0.72, 1.02
-    columns = 3 if language == "fr" else 4
+    say, columns = translated(language, FRENCH), 3 if language == "fr" else 4
     rows = -(-len(layers) // columns)
-    figure, axes = canvas(columns, row * rows + 0.17, 1.9 * columns if language == "fr" else WIDTH)
-    for number, (kind, detail, values) in enumerate(layers):
-        left, top = number % columns + 0.2, row * (number // columns) + 0.24
-        style = dict(cmap=signed_colours(), vmin=-1, vmax=1)
+    figure = new_figure(1.93 * rows + 0.5, 5.7 if language == "fr" else WIDTH)
+    grid = figure.subplots(rows, columns, gridspec_kw={"hspace": 0.1}).ravel()
+    for axes in grid[len(layers):]:
+        axes.set_axis_off()
+    for number, (axes, (kind, detail, values)) in enumerate(zip(grid, layers)):
         shape = "×".join(map(str, values.shape))
-        if number + 1 == len(layers):
-            draw_bars(axes, left, top, side, side, names, values)
+        if number == 0:
+            show(axes, values, cmap="gray_r", vmin=0, vmax=255)
+        elif number + 1 == len(layers):
+            draw_bars(axes, names, values)
+            axes.set_box_aspect(1)
         elif values.ndim == 3:
             if kind == "Convolution":
                 channels = np.argsort(-values.std(axis=(0, 1)), kind="stable")[:GRID ** 2]
             shape += ", " + say("%d of %d") % (len(channels), values.shape[2])
-            values = tiles(values[..., channels])
-        elif values.ndim == 1:
-            shape = "%d → %d" % (layers[number - 1][2].size, len(values))
-            values = (values / np.abs(values).max()).reshape(int(len(values) ** 0.5), -1)
+            key = show_signed(axes, tiles(values[..., channels]))
         else:
-            style = dict(cmap="gray_r", vmin=0, vmax=255)
-        if values.ndim == 2:
-            axes.imshow(values, extent=(left, left + side, top + side, top), aspect="auto",
-                        interpolation="nearest", **style)
-            frame(axes, left, top, side, side, LINE, 0.8)
-        axes.text(left, top - 0.15, say(kind) + detail, fontsize=MEDIUM, weight="bold", va="center")
-        axes.text(left, top - 0.05, shape, color=GREY, va="center")
+            shape = "%d → %d" % (layers[number - 1][2].size, len(values))
+            show_signed(axes, values.reshape(int(len(values) ** 0.5), -1))
+        heading(axes, say(kind) + detail, shape)
         if number:
-            arrow(axes, (left - 0.2, top + side / 2), (left - 0.03, top + side / 2))
-        if number % columns == columns - 1 and number + 1 < len(layers):
-            arrow(axes, (left + side + 0.01, top + side / 2), (left + side + 0.08, top + side / 2))
-    axes.set(xlim=(0, columns), ylim=(row * rows + 0.17, 0))
-    _draw_key(axes, 0.2, row * rows + 0.07, say)
+            arrow(axes, (-0.25, 0.5), (-0.03, 0.5), axes.transAxes)
+    key = figure.colorbar(key, ax=grid.tolist(), location="bottom", shrink=0.4, aspect=20,
+                          ticks=[-1, 0, 1])
+    key.set_ticklabels([say("negative"), say("each map"), say("positive")])
     save_figure(figure, path)
-
-
-def _draw_key(axes, left, y, say):
-    """Draw what the colours of the maps mean."""
-    limits = axes.get_xlim()
-    axes.text(left + 0.9, y, say("each map: negative"), va="center", ha="right")
-    axes.imshow(np.linspace(-1, 1, 64)[None], cmap=signed_colours(), aspect="auto",
-                extent=(left + 0.95, left + 1.75, y + 0.035, y - 0.035))
-    axes.text(left + 1.8, y, say("positive"), va="center")
-    axes.set(xlim=limits, ylim=axes.get_ylim())
 
 
 def draw_learning(steps, filters, losses, path):
@@ -158,36 +122,31 @@ def draw_learning(steps, filters, losses, path):
 
     Args:
         steps: of the moments, the last is the end of the training.
-        filters: [3, moments, K, K].
+        filters: [moments, K, K, 3].
         losses: of every step.
     """
-    figure, axes = canvas(8.3, 6.5)
-    left, width, top, height = 1.5, 6.6, 4.1, 1.7  # of the curve
+    figure = new_figure(6.5)
+    grid = figure.add_gridspec(5, len(steps), height_ratios=(1, 1, 1, 0.5, 2))
+    loss = figure.add_subplot(grid[4, :])
     every = max(1, steps[-1] // 120)
     means = [np.mean(losses[start:start + every]) for start in range(0, len(losses), every)]
-    low, high = min(means), max(means)
-    x = left + width * (np.arange(len(means)) + 0.5) * every / steps[-1]
-    axes.plot(x, top + height * (high - np.array(means)) / (high - low), color=ORANGE, linewidth=2)
-    frame(axes, left, top - 0.1, width, height + 0.2, LINE, 0.8)
-    axes.text(left - 0.2, top + height / 2, "perte", fontsize=MEDIUM, ha="right", va="center")
-    for value in (low, high):
-        axes.text(left - 0.1, top + height * (high - value) / (high - low),
-                  decimal(value, "%.1f"), ha="right", va="center", color=GREY)
-    axes.text(left + width, 6.3, "pas d'apprentissage", fontsize=MEDIUM, ha="right", va="center")
+    loss.plot((np.arange(len(means)) + 0.5) * every, means, color=ORANGE, linewidth=2)
+    ends = min(means), max(means)
+    loss.set(xlim=(0, steps[-1]), xticks=steps)
+    loss.set_yticks(ends, [decimal(end, "%.1f") for end in ends])
+    loss.set_xlabel("pas d'apprentissage", fontsize=MEDIUM)
+    loss.set_ylabel("perte", **SIDE)
+    loss.grid(axis="x", color=BLUE, linestyle=":")
     for row, name in enumerate(("un filtre", "un autre", "un troisième")):
-        axes.text(left - 0.2, 0.5 + 1.1 * row, name, fontsize=MEDIUM, ha="right", va="center")
-    for column, step in enumerate(steps):
-        centre, place = left + 0.5 + 1.12 * column, left + width * step / steps[-1]
-        for row, values in enumerate(filters[:, column]):
-            limit = np.abs(values).max()
-            y = 0.05 + 1.1 * row
-            axes.imshow(values, cmap=signed_colours(), vmin=-limit, vmax=limit, aspect="auto",
-                        extent=(centre - 0.5, centre + 0.5, y + 1, y), interpolation="nearest")
-            frame(axes, centre - 0.5, y, 1, 1, LINE, 0.8)
-        axes.plot([centre, place, place], [3.3, top - 0.1, top + height + 0.1], color=BLUE,
-                  linewidth=1, linestyle=":")
-        axes.text(place, 6.05, step, ha="center", va="center", color=BLUE)
-    axes.set(xlim=(0, 8.3), ylim=(6.5, 0))
+        for column, step in enumerate(steps):
+            axes = figure.add_subplot(grid[row, column])
+            show_signed(axes, filters[column, ..., row])
+            if column == 0:
+                axes.set_ylabel(name, **SIDE)
+            if row == 2:
+                figure.add_artist(matplotlib().patches.ConnectionPatch(
+                    (0.5, 0), (step, 1), axes.transAxes, loss.get_xaxis_transform(), color=BLUE,
+                    linestyle=":", shrinkA=3))
     save_figure(figure, path)
 
 
@@ -196,19 +155,15 @@ def draw_learnt_filters(kinds, before, after, path):
 
     Args:
         kinds: what each has become, a word.
-        before, after: lists of float [K,K], as many.
+        before, after: float [K,K,F], as many.
     """
-    figure, axes = canvas(len(kinds) + 0.85, 2.4)
-    for row, (label, filters) in enumerate((("before\ntraining", before),
-                                            ("after\ntraining", after))):
-        axes.text(0.1, 0.75 + 1.1 * row, label, fontsize=MEDIUM, weight="bold", va="center")
-        for column, values in enumerate(filters):
-            left, top = 0.9 + column, 0.3 + 1.1 * row
-            limit = np.abs(values).max()
-            axes.imshow(values, cmap=signed_colours(), vmin=-limit, vmax=limit, aspect="auto",
-                        extent=(left, left + 0.86, top + 0.86, top), interpolation="nearest")
-            frame(axes, left, top, 0.86, 0.86, LINE, 0.8)
-    for column, kind in enumerate(kinds):
-        axes.text(1.33 + column, 0.15, kind, fontsize=MEDIUM, ha="center", va="center")
-    axes.set(xlim=(0, len(kinds) + 0.85), ylim=(2.4, 0))
+    figure = new_figure(2.7)
+    grid = figure.subplots(2, len(kinds))
+    for row, filters in zip(grid, (before, after)):
+        for number, axes in enumerate(row):
+            show_signed(axes, filters[..., number])
+    for axes, kind in zip(grid[0], kinds):
+        axes.set_title(kind)
+    for axes, label in zip(grid[:, 0], ("before\ntraining", "after\ntraining")):
+        axes.set_ylabel(label, **SIDE)
     save_figure(figure, path)

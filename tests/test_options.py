@@ -57,7 +57,8 @@ REFUSED = {
         "--sgd-learning-rate 0", "--sgd-momentum 1.1", "--warp 1e9", "--warp -1", "--warp nan",
         "--erase-prob 1.01", "--erase-prob nan", "--erase-sides 12 3", "--erase-sides 3 29",
         "--erase-sides 0 3", "--evaluate --validation 9", "--predict a.jpg --validation 9",
-        "--validation 60000", "--validation -1", "--evaluate --fresh", "--predict"),
+        "--validation 60000", "--validation -1", "--evaluate --fresh", "--predict",
+        "--evaluate --teachers checkpoints/fashion"),
     "ex03_cifar.train": TRAINING + (
         "--seed 4294967296", "--widths 0 8 8", "--widths", "--widths 8 8 8 8 8", "--widths 8 inf",
         "--convolutions 1", "--convolutions 4", "--learning-rate 0", "--learning-rate inf",
@@ -81,8 +82,8 @@ REFUSED = {
         "--explain a.jpg a.jpg", "--explain a.png a.jpg b.jpg", "--explain /none/a.png a.jpg", ""),
     "tools/measure_photos.py": ("--checkpoint-dir= photos", ""),
     "tools/benchmark.py": ("--recipe none", "--seconds 0", "--seconds nan", "--seconds 1e9"),
-    "tools/draw_network.py": ("--checkpoint-dir=", "--output-dir="),
-    "tools/draw_features.py": ("--checkpoint-dir=", "--output-dir="),
+    "tools/draw_network.py": ("--output-dir=",),
+    "tools/draw_features.py": ("--output-dir=",),
     "tools/draw_course.py": ("--output-dir=",),
 }
 IN_ONE_PROCESS = """

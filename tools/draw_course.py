@@ -59,46 +59,33 @@ def grids(drawing):
                      for index in range(len(rows[0]))], np.float32)
 
 
-def build_network(images):
-    """The layers of the course page.
-
-    Args:
-        images: float32 [N, 9, 9, 1]; the first is an X, the second an O.
-    Returns:
-        a dict of the layers: "maps" and "rectified" [N, 7, 7, 3], "pooled" [N, 4, 4, 3],
-        "smallest" [N, 2, 2, 3], "weights" [12, 2], "biases" [2], "scores" and "probabilities"
-        [N, 2].
-    """
-    kernel = tf.constant(np.moveaxis(grids(FILTERS), 0, -1)[:, :, np.newaxis])
-    maps = tf.nn.conv2d(images, kernel, strides=[1, 1, 1, 1], padding="VALID")
-    rectified = tf.nn.relu(maps)
-    # SAME: seven is odd, so the last window in a row holds what is left of it.
-    pooled = tf.nn.max_pool(rectified, ksize=[1, 2, 2, 1], strides=[1, 2, 2, 1], padding="SAME")
-    smallest = tf.nn.max_pool(pooled, ksize=[1, 2, 2, 1], strides=[1, 2, 2, 1], padding="SAME")
-    flat = tf.reshape(smallest, [-1, 12])
-    # The weights for X point from the O to the X; half-way between the two both scores are zero.
-    difference, middle = flat[0] - flat[1], (flat[0] + flat[1]) / 2.0
-    towards_x = difference * 2.0 * SCORE / tf.reduce_sum(tf.square(difference))
-    weights = tf.stack([towards_x, -towards_x], axis=1)
-    biases = -tf.reduce_sum(middle[:, tf.newaxis] * weights, axis=0)
-    scores = tf.matmul(flat, weights) + biases
-    return dict(maps=maps, rectified=rectified, pooled=pooled, smallest=smallest, weights=weights,
-                biases=biases, scores=scores, probabilities=tf.nn.softmax(scores))
-
-
 def compute():
-    """Return the layers of `build_network` for LETTERS, and the feature maps of the sliding.
+    """Compute the layers of the course page for LETTERS, and the sliding of a filter over SMALL.
 
     Returns:
-        layers: a dict of float32 arrays.
-        slides: float32 [5, 5] and [3, 3], the first filter on SMALL with stride 1 and 2.
+        layers: a dict of float32 arrays: "maps" and "rectified" [N,7,7,3], "pooled" [N,4,4,3],
+            "smallest" [N,2,2,3], "weights" [12,2], "biases" [2], "scores" and "probabilities"
+            [N,2].
+        slides: float32 [5,5] and [3,3], the maps of the first filter with stride 1 and 2.
     """
-    graph = tf.Graph()
-    with graph.as_default():
-        layers = build_network(tf.constant(grids(LETTERS)[..., np.newaxis]))
-        small = tf.constant(grids(SMALL)[..., np.newaxis])
-        kernel = tf.constant(grids(FILTERS)[0][:, :, np.newaxis, np.newaxis])
-        slides = [tf.nn.conv2d(small, kernel, strides=[1, stride, stride, 1], padding="VALID")
+    with tf.Graph().as_default() as graph:
+        kernel = tf.constant(np.moveaxis(grids(FILTERS), 0, -1)[:, :, np.newaxis])
+        maps = tf.nn.conv2d(grids(LETTERS)[..., np.newaxis], kernel, 1, "VALID")
+        rectified = tf.nn.relu(maps)
+        # SAME: seven is odd, so the last window in a row holds what is left of it.
+        pooled = tf.nn.max_pool(rectified, 2, 2, "SAME")
+        smallest = tf.nn.max_pool(pooled, 2, 2, "SAME")
+        flat = tf.reshape(smallest, [-1, 12])
+        # The weights for X point from the O to the X; half-way between them both scores are zero.
+        difference, middle = flat[0] - flat[1], (flat[0] + flat[1]) / 2.0
+        towards_x = difference * 2.0 * SCORE / tf.reduce_sum(tf.square(difference))
+        weights = tf.stack([towards_x, -towards_x], axis=1)
+        biases = -tf.reduce_sum(middle[:, tf.newaxis] * weights, axis=0)
+        scores = tf.matmul(flat, weights) + biases
+        layers = dict(maps=maps, rectified=rectified, pooled=pooled, smallest=smallest,
+                      weights=weights, biases=biases, scores=scores,
+                      probabilities=tf.nn.softmax(scores))
+        slides = [tf.nn.conv2d(grids(SMALL)[..., np.newaxis], kernel[..., :1], stride, "VALID")
                   for stride in (1, 2)]
     # On the CPU: a GPU's algorithm may round where the CPU is exact.
     with tf.Session(graph=graph, config=tf.ConfigProto(device_count={"GPU": 0})) as session:

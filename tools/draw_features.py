@@ -1,7 +1,6 @@
 """Draw the parts of training images that excite filters of exercise 3 most.
 
-    python tools/draw_features.py      images/ex03_features.png, in French fr_niveaux.png, and
-                                       ex03_explain.png, as ./predict --explain draws it
+    python tools/draw_features.py      images/ex03_features.png, and in French fr_niveaux.png
 
 From layer to layer a filter sees more of the image and responds to more of what is in it.
 """
@@ -9,25 +8,18 @@ import os
 import re
 import sys
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-if __name__ == "__main__":  # before anything is imported that may be missing
-    from support import environment
-    environment.check("matplotlib")
-
 import numpy as np
-from PIL import Image
 
-from ex03_cifar import RELEASE, dataset
-from ex03_cifar.classifier import Classifier
-from ex03_cifar.explain import DRAWN_SIDE, grad_cam
-from ex03_cifar.views import picture_views
-from support import console
-from support.arguments import add_output_dir, file_path
-from support.tf1 import tf
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from ex03_cifar import RELEASE, dataset  # noqa: E402, the path is set above
+from ex03_cifar.classifier import Classifier  # noqa: E402
+from support import console  # noqa: E402
+from support.arguments import add_output_dir  # noqa: E402
+from support.tf1 import tf  # noqa: E402
 
 IMAGES = 5000  # training images that are searched
 BATCH = 250
-DOUBTFUL = 544  # number of a test image: a boat on a trailer
 UNITS, PARTS = 3, 4  # rows and columns for each convolution
 DRAWN = (1, 1), (1, 3), (2, 1), (2, 3), (3, 1), (3, 3)  # block and convolution
 
@@ -47,19 +39,6 @@ def convolutions(classifier):
         elif operation.type == "MaxPool" and operation.name.startswith("network/block"):
             size, step = size + step, 2 * step
     return found
-
-
-def largest_sums(classifier, tensors, images):
-    """Return for each tensor and unit, of all places in an image, the largest: float32 [N,F]."""
-    with classifier.session.graph.as_default():
-        maxima = [tf.reduce_max(tensor, axis=[1, 2]) for tensor in tensors]
-    with console.progress(len(images), "image") as bar:
-        parts = []
-        for start in range(0, len(images), BATCH):
-            feed = {classifier.images: images[start:start + BATCH]}
-            parts.append(classifier.session.run(maxima, feed))
-            bar.update(BATCH)
-    return [np.concatenate(part) for part in zip(*parts)]
 
 
 def choose_units(sums):
@@ -84,12 +63,17 @@ def part(image, place, field):
     return padded[top:top + size, left:left + size]
 
 
-def exciting_parts(classifier, tensor, field, sums, images):
-    """Return the parts that excite the chosen units most, a list of lists of uint8 [S,S,3]."""
+def exciting_parts(classifier, tensor, field, images):
+    """Return the parts that excite units of a convolution most, lists of lists of uint8 [S,S,3]."""
+    run = classifier.session.run
+    with classifier.session.graph.as_default():
+        largest = tf.reduce_max(tensor, axis=[1, 2])  # of all places in an image
+    sums = np.concatenate([run(largest, {classifier.images: images[start:start + BATCH]})
+                           for start in range(0, len(images), BATCH)])
     rows = []
     for unit in choose_units(sums):
         best = np.argsort(-sums[:, unit], kind="mergesort")[:PARTS]
-        maps = classifier.session.run(tensor, {classifier.images: images[best]})[..., unit]
+        maps = run(tensor, {classifier.images: images[best]})[..., unit]
         places = [np.unravel_index(one.argmax(), one.shape) for one in maps]
         rows.append([part(images[number], place, field) for number, place in zip(best, places)])
     return rows
@@ -97,30 +81,16 @@ def exciting_parts(classifier, tensor, field, sums, images):
 
 def main():
     parser = console.Parser(description=__doc__.splitlines()[0])
-    parser.add_argument("--checkpoint-dir", metavar="DIR", type=file_path, default=RELEASE,
-                        help="Folder of the weights that are drawn (default: checkpoints/cifar10).")
     add_output_dir(parser)
-    given = parser.parse_args()
-    console.writable_folder(given.output_dir)
-    from figures.ex03 import draw_explanation, draw_features
-    classifier = Classifier(given.checkpoint_dir, exact=True)
+    folder = console.writable_folder(parser.parse_args().output_dir)
+    from figures.ex03 import draw_features
+    classifier = Classifier(RELEASE, exact=True)
     images = dataset.load_train(count=IMAGES)[0]
-    sums = convolutions(classifier)
-    chosen = [place + sums[place] for place in DRAWN if place in sums]
-    largest = largest_sums(classifier, [tensor for _, _, tensor, _ in chosen], images)
-    drawn = [(block, number, field[0], exciting_parts(classifier, tensor, field, maxima, images))
-             for maxima, (block, number, tensor, field) in zip(largest, chosen)]
+    drawn = [(*place, field[0], exciting_parts(classifier, tensor, field, images))
+             for place, (tensor, field) in convolutions(classifier).items() if place in DRAWN]
     for language, name in (("en", "ex03_features.png"), ("fr", "fr_niveaux.png")):
-        draw_features(drawn, os.path.join(given.output_dir, name), language)
-    image = Image.fromarray(dataset.load_test()[0][DOUBTFUL])
-    probabilities = classifier.predict([picture_views(image)])[0]
-    picture = image.resize((DRAWN_SIDE, DRAWN_SIDE), Image.BICUBIC)
-    shown = np.argsort(-probabilities)[:2]
-    maps = list(zip(shown, grad_cam(classifier, picture, shown)))
-    draw_explanation(picture, maps, probabilities, dataset.CLASSES,
-                     os.path.join(given.output_dir, "ex03_explain.png"))
-    console.say("Drew ex03_features.png, fr_niveaux.png and ex03_explain.png in %s"
-                % given.output_dir)
+        draw_features(drawn, os.path.join(folder, name), language)
+    console.say("Drew both pictures in %s" % folder)
 
 
 if __name__ == "__main__":

@@ -97,11 +97,12 @@ def main(arguments=None):
     if given.output_dir:
         wrong = sorted(np.flatnonzero(by_views.argmax(axis=1) != labels),
                        key=lambda place: -by_views[place].max())
-        captions = [("%s %.0f %%" % (NAMES[by_views[place].argmax()], 100 * by_views[place].max()),
-                     "is %s" % NAMES[labels[place]]) for place in wrong]
-        from figures.ex03 import draw_mistakes
+        captioned = [(pictures[place], "%s %.0f %%\nis %s" % (
+            NAMES[by_views[place].argmax()], 100 * by_views[place].max(), NAMES[labels[place]]),
+            True) for place in wrong]
+        from figures.common import draw_gallery
         path = os.path.join(given.output_dir, "mistakes.png")
-        draw_mistakes([pictures[place] for place in wrong], captions, path)
+        draw_gallery([("Mistakes", captioned)], path)
         print("\nDrew %d mistakes in %s" % (len(wrong), console.printable(path)))
 
 
