@@ -10,8 +10,6 @@ import json
 import os
 import re
 
-import numpy as np
-
 from figures.common import write_whole
 
 TEMPLATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "page.html")
@@ -31,31 +29,21 @@ def write_page(name, pictures, network, probabilities, classes, origin, path):
     Raises:
         UserError: the file cannot be written; one that was there is untouched.
     """
-    shown, best, weights = pictures[1].copy(), int(np.argmax(probabilities)), []
+    (numbers, kernels), shown, best = network, pictures[1].copy(), probabilities.argmax()
     shown.thumbnail((LONGEST, LONGEST))
-    data = dict(network, classes=classes, probabilities=listed(probabilities), layers=[],
-                head=listed(network["head"]), picture=data_uri(pictures[0], "PNG"),
-                shown=data_uri(shown, "JPEG", quality=88))
-    for layer in network["layers"]:
-        size, _, channels, filters = layer.kernel.shape
-        data["layers"].append(dict(name=layer.name, size=size, channels=channels, filters=filters,
-                                   length=size * size * channels, scale=listed(layer.scale),
-                                   bias=listed(layer.bias)))
-        # Each filter's numbers one after another, as those of a window.
-        weights.append(layer.kernel.reshape(-1, filters).T.ravel().astype("<f2"))
+    data = dict(numbers, classes=classes, probabilities=probabilities,
+                picture=data_uri(pictures[0], "PNG"), shown=data_uri(shown, "JPEG", quality=88))
+    # Each filter's numbers one after another, as those of a window.
+    weights = [kernel.reshape(-1, kernel.shape[-1]).T.astype("<f2").tobytes() for kernel in kernels]
     values = dict(
         name=html.escape(name), prediction=classes[best], origin=origin,
         percentage=("%.1f\u00a0%%" % (100 * probabilities[best])).replace(".", ","),
-        data=json.dumps(data).replace("<", "\\u003c"),
-        weights=base64.b64encode(np.concatenate(weights)).decode("ascii"))
+        data=json.dumps(data, default=lambda array: array.tolist()).replace("<", "\\u003c"),
+        weights=base64.b64encode(b"".join(weights)).decode())
     with open(TEMPLATE, encoding="utf-8") as stream:
         text = re.sub(r" (?=[:;?!»](\s|<))|(?<=«) ", "\u00a0", stream.read())  # no line ends there
     content = re.sub(r"\{\{(\w+)\}\}", lambda match: values[match.group(1)], text)
     write_whole(path, lambda stream: stream.write(content.encode("utf-8")))
-
-
-def listed(numbers):
-    return np.round(np.asarray(numbers, float), 7).tolist()
 
 
 def data_uri(picture, kind, **options):

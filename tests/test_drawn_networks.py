@@ -94,7 +94,8 @@ def test_a_unit_sees_the_part_that_is_drawn_and_nothing_else(classifier):
 def test_grad_cam_weights_the_maps_by_tensorflows_gradients(classifier):
     pixels = np.random.RandomState(0).randint(0, 256, (48, 70, 3)).astype(np.uint8)
     features = explain.last_maps(classifier)
-    for label, heat in zip((3, 5), explain.class_maps(classifier, pixels, [3, 5])):
+    weights = explain.variables(classifier)[explain.HEAD][:, [3, 5]]
+    for label, heat in zip((3, 5), explain.class_maps(classifier, pixels, weights)):
         with classifier.session.graph.as_default():
             gradient, = tf.gradients(classifier.logits[:, label], features)
             weighted = tf.reduce_mean(gradient, axis=[1, 2], keepdims=True) * features
