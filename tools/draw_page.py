@@ -31,8 +31,8 @@ SECONDS = 60  # that the page may take to compute
 IS_DONE = "return Boolean(state.done)"
 # Where its middle is covered the plane is a bird; a map of the first block is looked at.
 USE = """document.querySelector('header').remove();
-for (let cell = 0; cell < 15; cell++)
-  state.covered.add((3 + Math.floor(cell / 5)) * 12 + 2 + cell % 5);
+for (let cell = 0; cell < 20; cell++)
+  state.covered.add((4 + Math.floor(cell / 5)) * 12 + 2 + cell % 5);
 state.cell = peaksOf(2)[0];
 changePhoto();"""
 
