@@ -1,4 +1,6 @@
 """Views and a checkpoint -> class probabilities: the one definition of a prediction."""
+from collections import defaultdict
+
 import numpy as np
 
 from ex03_cifar import RELEASE, SIDE
@@ -31,17 +33,14 @@ class Classifier:
         """
         self.precision = "float32" if exact else fastest("bfloat16")
         self._large_batch = large_batch and self.precision == "float32" and not exact
-        checkpoint.load(folder, self._restore, expected=(GRAPH,),
+        checkpoint.load(folder, self._restore, expected=(GRAPH, LARGE_BATCH_GRAPH),
                         maker=command("python -m ex03_cifar.train", folder, RELEASE),
                         release=RELEASE)
 
     def _restore(self, prefix):
-        meta = prefix + LARGE_BATCH_GRAPH
-        # Older weights have none.
-        if not (self._large_batch and checkpoint.lists(prefix, LARGE_BATCH_GRAPH)):
-            meta = prefix + GRAPH
         with tf.Graph().as_default() as graph:
-            self.saver = tf.train.import_meta_graph(meta)
+            self.saver = tf.train.import_meta_graph(
+                prefix + (LARGE_BATCH_GRAPH if self._large_batch else GRAPH))
         try:
             self.images, self.logits, temperature = [
                 graph.get_tensor_by_name(name + ":0")
@@ -69,17 +68,22 @@ class Classifier:
         Args:
             pictures: a list of N lists of views uint8 [A,S,S,3]; see `views.picture_views`.
         """
-        sums, counts = np.zeros([len(pictures), 10], np.float32), np.zeros([len(pictures), 1])
-        asked, turn = np.arange(len(pictures)), 0
-        while len(asked):
-            views = [pictures[place][turn] for place in asked]
-            sums[asked] += self._sums(views)
-            counts[asked, 0] += [len(part) for part in views]
-            logits, turn = (sums / counts).astype(np.float32), turn + 1
-            doubtful = self.probabilities(logits).max(axis=1) < TTA_THRESHOLD
-            asked = np.array([place for place in asked
-                              if doubtful[place] and turn < len(pictures[place])], int)
-        return logits
+        sums = np.zeros([len(pictures), 10], np.float32)
+        counts = np.zeros([len(pictures), 1], np.float32)
+        asked, turn = range(len(pictures)), 0
+        while asked:
+            alike = defaultdict(list)  # views of one shape are computed together
+            for place in asked:
+                alike[pictures[place][turn].shape].append(place)
+            for places in alike.values():
+                views = np.concatenate([pictures[place][turn] for place in places])
+                logits = self.view_logits(views).reshape(len(places), -1, 10)
+                sums[places] += logits.sum(axis=1)
+                counts[places] += logits.shape[1]
+            best, turn = self.probabilities(sums / counts).max(axis=1), turn + 1
+            asked = [place for place in asked
+                     if best[place] < TTA_THRESHOLD and turn < len(pictures[place])]
+        return sums / counts
 
     def probabilities(self, logits):
         """Return the calibrated probabilities float32 [N,10] of mean logits float32 [N,10]."""
@@ -88,20 +92,6 @@ class Classifier:
     def view_logits(self, views):
         """Return the logits float32 [V,10] of views uint8 [V,S,S,3]; see `run_in_parts`."""
         return run_in_parts(self.session, self.logits, self.images, views)
-
-    def _sums(self, views):
-        """Return the sums float32 [N,10] of the logits of N pictures' views, uint8 [A,S,S,3] each.
-
-        The views of one side S are computed together.
-        """
-        sides = np.array([part.shape[1] for part in views])
-        sums = np.empty([len(views), 10], np.float32)
-        for side in np.unique(sides):
-            places = np.flatnonzero(sides == side)
-            logits = self.view_logits(np.concatenate([views[place] for place in places]))
-            starts = np.cumsum([0] + [len(views[place]) for place in places[:-1]])
-            sums[places] = np.add.reduceat(logits, starts, axis=0)
-        return sums
 
 
 def energy(logits):

@@ -8,7 +8,7 @@ import pickle
 import numpy as np
 
 from support.console import UserError, reason
-from support.idx import download, keras_home
+from support.idx import download, find_folder, keras_home
 
 CLASSES = ("Avion", "Automobile", "Oiseau", "Chat", "Cerf",
            "Chien", "Grenouille", "Cheval", "Bateau", "Camion")
@@ -54,12 +54,10 @@ def hold_out(images, labels, count):
 
 def find_layout(home):
     """Return (folder, its files' ending) of CIFAR-10 in a folder or in a Keras home, or None."""
-    for below in ("",) + tuple(LAYOUTS) + tuple(os.path.join("datasets", name) for name in LAYOUTS):
-        folder = os.path.join(home, below)
-        for ending in LAYOUTS.values():
-            if any(os.path.exists(os.path.join(folder, name + ending))
-                   for name in TRAIN_FILES + TEST_FILES):
-                return folder, ending
+    for name, ending in LAYOUTS.items():
+        folder = find_folder(home, name, [file + ending for file in TRAIN_FILES + TEST_FILES])
+        if folder:
+            return folder, ending
     return None
 
 
@@ -123,20 +121,9 @@ def _load(folder, files, keras_split):
     if folder:
         raise UserError("%s holds neither CIFAR-10's binary version (data_batch_1.bin ...) nor its "
                         "Python version (data_batch_1 ...)." % folder)
-    return _download(keras_split)
-
-
-def _download(keras_split):
-    """Return the training (0) or test (1) split as `keras.datasets` downloads and caches it."""
     from support.tf1 import tf
-    try:
-        images, labels = download(tf.keras.datasets.cifar10.load_data)[keras_split]
-    except UserError:
-        raise
-    except Exception as error:  # Keras raises those of urllib, tarfile, pickle, or a bare one
-        home = os.path.join(keras_home(), "datasets")
-        raise UserError(
-            "CIFAR-10 is not in %s and cannot be downloaded (%s): unpack cifar-10-binary.tar.gz or "
-            "cifar-10-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html there."
-            % (home, error))
+    images, labels = download(
+        lambda: tf.keras.datasets.cifar10.load_data, "CIFAR-10",
+        "unpack cifar-10-binary.tar.gz or cifar-10-python.tar.gz from "
+        "https://www.cs.toronto.edu/~kriz/cifar.html there")[keras_split]
     return np.ascontiguousarray(images), labels.reshape(-1).astype(np.int32)

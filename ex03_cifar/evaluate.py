@@ -19,22 +19,6 @@ from support.reports import accuracy, class_table, confusion_matrix
 IMAGES_A_TIME = 500  # with six views each, between two steps of the progress bar
 
 
-def report(probabilities, single, labels):
-    """Return the text that is printed: accuracies, calibration, and a line per class.
-
-    Args:
-        probabilities: float [N,10], averaged over each image's views.
-        single: float [N,10], of one view, the image as it is.
-        labels: int [N].
-    """
-    counts = confusion_matrix(labels, probabilities.argmax(axis=1))
-    return "\n".join([
-        "test accuracy %.2f %% over %d images (%.2f %% without view averaging)"
-        % (100 * accuracy(counts), len(labels), 100 * np.mean(single.argmax(axis=1) == labels)),
-        "expected calibration error %.2f %%" % (100 * calibration_error(probabilities, labels)),
-        ""] + class_table(counts, dataset.CLASSES))
-
-
 def parse(arguments):
     """Return the command line's options as an `argparse.Namespace`."""
     parser = console.Parser(
@@ -64,17 +48,20 @@ def main(arguments=None):
     classifier = Classifier(given.checkpoint_dir, given.exact, large_batch=True)
     images, labels = [whole[:given.images] for whole in dataset.load_test(given.data_dir)]
     picture = os.path.join(console.writable_folder(given.output_dir), "ex03_confusion.png")
-    probabilities, single = [], []
+    logits = []  # float32 [images,views,10] in each part
     with console.progress(len(images), "image") as bar:
         for start in range(0, len(images), IMAGES_A_TIME):
             views = cifar_views(images[start:start + IMAGES_A_TIME])
-            probabilities.append(classifier.predict([[six] for six in views]))
-            single.append(classifier.predict([[six[:1]] for six in views]))
+            logits.append(classifier.view_logits(np.concatenate(views)).reshape(len(views), -1, 10))
             bar.update(len(views))
-    probabilities, single = np.concatenate(probabilities), np.concatenate(single)
-    print(report(probabilities, single, labels))
-    from figures.common import draw_confusion
+    logits = np.concatenate(logits)
+    probabilities = classifier.probabilities(logits.mean(axis=1))
     counts = confusion_matrix(labels, probabilities.argmax(axis=1))
+    print("test accuracy %.2f %% over %d images (%.2f %% without view averaging)" % (
+        100 * accuracy(counts), len(labels), 100 * np.mean(logits[:, 0].argmax(axis=1) == labels)))
+    print("expected calibration error %.2f %%\n" % (100 * calibration_error(probabilities, labels)))
+    print("\n".join(class_table(counts, dataset.CLASSES)))
+    from figures.common import draw_confusion
     draw_confusion(counts, dataset.CLASSES, picture)
     draw_confusion(counts, dataset.CLASSES, os.path.join(given.output_dir, "fr_ex03_confusion.png"),
                    language="fr")

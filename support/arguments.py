@@ -6,11 +6,16 @@ from `setting`: an option is made of them, and the dataclass checks itself by th
 import argparse
 import contextlib
 import dataclasses
+import glob
 import math
 import os
 import re
 
 from support.console import IMAGES, REPOSITORY
+
+PICTURES = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp",
+            ".dib", ".tif", ".tiff", ".avif", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif",
+            ".hif")  # how the names of pictures end
 
 
 def number(low, high=math.inf, kind=float):
@@ -53,6 +58,34 @@ def checkpoint_folder(text):
     folder, name = os.path.split(file_path(text))
     is_prefix = re.match(r"weights-[0-9a-f]{12}(\.|$)", name) and not os.path.isdir(text)
     return (folder or ".") if is_prefix else text
+
+
+def named_pictures(words):
+    """Return the paths of the pictures that the words of a command line name.
+
+    A folder stands for the pictures in it and below, as their endings show, in order of names and
+    without hidden ones; where there are none, for itself. A pattern (`photos/*.jpg`, `photos/**`)
+    stands for the pictures that match, or else for whatever does.
+    """
+    paths = []
+    for word in words:
+        matches = [] if os.path.lexists(word) else sorted(glob.glob(word, recursive=True))
+        for path in [path for path in matches if _is_picture(path)] or matches or [word]:
+            paths += _pictures_below(path) if os.path.isdir(path) else [path]
+    return paths
+
+
+def _pictures_below(folder):
+    paths = []  # of subfolders that cannot be read, too
+    for parent, folders, names in os.walk(folder, onerror=lambda e: paths.append(e.filename)):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths += [os.path.join(parent, name) for name in names if _is_picture(name)]
+    return sorted(paths) or [folder]
+
+
+def _is_picture(path):
+    name = os.path.basename(path).lower()
+    return name.endswith(PICTURES) and not name.startswith(".")
 
 
 def add_output_dir(parser):

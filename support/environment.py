@@ -33,7 +33,7 @@ FRENCH = {
     "file": "le système refuse l'accès à {path} ({code})",
     "system": "le système refuse l'accès à un fichier ({code})",
     "arguments": (  # of argparse's sentences
-        (r"^argument ", "l'option "),
+        (r"^argument ", "l'option "), (r"^unrecognized arguments", "option inconnue "),
         (r": expected one argument", " attend une valeur"),
         (r": ignored explicit argument .*", " n'attend pas de valeur"))}
 

@@ -2,8 +2,8 @@
 import numpy as np
 from PIL import Image
 
-from support.console import UserError, complain
-from support.picture import read_picture
+from support.console import complain
+from support.picture import PictureError, read_picture
 
 SIDE = 28               # pixels, of the images
 READ_SIDE = 1000        # pixels, to which the shorter side of a photograph may be reduced first
@@ -16,9 +16,8 @@ def read_all(paths):
     for path in paths:
         try:
             images.append((path, centred(read_picture(path, short_side=READ_SIDE))))
-        except ValueError as error:
-            complain("%s %s." % ("standard input" if path == "-" else path, error))
-        except UserError as error:
+        except PictureError as error:
+            error.path = path
             complain(error)
     return images
 
@@ -31,14 +30,14 @@ def centred(picture):
     padded; intensities are negated where the background is lighter than the object.
 
     Raises:
-        ValueError: there is nothing but background.
+        PictureError: there is nothing but background.
     """
     pixels = np.asarray(picture, np.int16)
     background = np.median(pixels[[0, 0, -1, -1], [0, -1, 0, -1]], axis=0).astype(np.int16)
     differs = np.abs(pixels - background).max(axis=2) > TOLERANCE
     rows, columns = [np.flatnonzero(differs.any(axis=axis)) for axis in (1, 0)]
     if not len(rows):
-        raise ValueError("shows nothing but one colour")
+        raise PictureError("plain")
     grey = picture.convert("L").crop((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
     width, height = [max(1, round(SIDE * side / max(grey.size))) for side in grey.size]
     grey = np.asarray(grey.resize((width, height), Image.LANCZOS), np.float32)

@@ -5,16 +5,13 @@ Only Pillow is imported, not NumPy, so that a file that is not a picture is refu
 import contextlib
 import errno
 import functools
-import glob
-import importlib
+import importlib.util
 import io
 import logging
 import os
-import shlex
 import stat
 import sys
 import threading
-import traceback
 
 # Read when Pillow is imported. malloc returns blocks of this size to the system once they are
 # free; of Pillow's default, 16 MB, it keeps many for later.
@@ -23,30 +20,28 @@ os.environ.setdefault("PILLOW_BLOCK_SIZE", "64m")
 from PIL import Image  # noqa: E402
 
 from support.console import UserError  # noqa: E402
+from support.environment import quoted  # noqa: E402
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # or its errors would go to stderr
 Image.MAX_IMAGE_PIXELS = None  # sizes are limited below, by what each format takes
 
 # Their decoders are part of Pillow. Of its other formats some start a program (EPS: Ghostscript).
-FORMATS = "Jpeg", "Png", "WebP", "Gif", "Bmp", "Tiff", "Avif", "Ppm"
-ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp",
-           ".dib", ".tif", ".tiff", ".avif", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif",
-           ".hif")
-HEIF_BRANDS = b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"heif"
-DECODERS = "PIL", "pillow_heif"  # packages whose errors are about the data, apart from these
+# For the last three, which it imports only with all others, it takes longer.
+FORMATS = ["JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF"] + (
+    ["AVIF"] if importlib.util.find_spec("PIL.AvifImagePlugin") else [])  # since Pillow 11.3
+HEIF_BRANDS = b"hei", b"hev", b"mif", b"msf"
 OUR_ERRORS = MemoryError, TypeError, AttributeError, NameError, ImportError
 STANDARD_INPUT = "-"
 
 FILE_BYTES = 256 << 20
 PIXELS = 72 << 20            # of a picture that is decoded at full size, only to be reduced
-HELD_PIXELS = {"WEBP": 32 << 20, "AVIF": 32 << 20, "HEIF": 50 << 20}  # their decoders take more
+HELD_PIXELS = {"WEBP": 32 << 20, "AVIF": 32 << 20, "HEIF": 50 << 20,  # their decoders take more
+               "progressive": 50 << 20}  # of a JPEG: each pixel has up to eight bytes more
 JPEG_PIXELS = 256 << 20      # of a JPEG that is reduced while it is decoded
 WHOLE_PIXELS = 170 << 20     # of a picture that is not reduced
 SIDE = 1 << 24               # pixels; Pillow takes a step, and 8 bytes, for each row
 SLOW_PIXELS = 4 << 20        # of what Pillow decodes in Python
 SLOW_DECODERS = "ppm", "ppm_plain", "bmp_rle"
-SCANNED_PIXELS = 1 << 30     # of a progressive JPEG, each of whose scans passes over all pixels
-HELD_SAMPLES = 160 << 20     # of a progressive JPEG, two bytes each; a pixel has 1.5 to 4
 BAND_PIXELS = 1 << 20        # of a picture are converted at a time
 LARGE_PIXELS = 4 << 20       # only one picture above this is decoded at a time
 LARGE_FILE = 32 << 20        # bytes; only one file above this is read at a time
@@ -61,11 +56,8 @@ UPRIGHT = {2: Image.FLIP_LEFT_RIGHT, 3: Image.ROTATE_180, 4: Image.FLIP_TOP_BOTT
 # What is wrong, in English and in French; the file's name is the sentence's subject.
 PROBLEMS = {
     "absent": ("does not exist", "n'existe pas"),
-    "long name": ("does not exist: the name is too long", "n'existe pas : le nom est trop long"),
     "permission": ("cannot be read: permission denied",
                    "ne peut pas être lu : permission refusée"),
-    "links": ("cannot be read: its symbolic links form a loop",
-              "ne peut pas être lu : les liens symboliques forment une boucle"),
     "system": ("cannot be read (%s)", "ne peut pas être lu (%s)"),
     "folder": ("is a folder, not a picture", "est un dossier sans image"),
     "special": ("is not a regular file", "n'est pas un fichier ordinaire"),
@@ -81,9 +73,8 @@ PROBLEMS = {
     "memory": ("is too large for the memory", "est une image trop grande pour la mémoire"),
     "plain": ("shows one colour only", "est une image d'une seule couleur : rien à reconnaître"),
 }
-SYSTEM_PROBLEMS = {
-    errno.ENOENT: "absent", errno.ENOTDIR: "absent", errno.EACCES: "permission",
-    errno.EPERM: "permission", errno.ENAMETOOLONG: "long name", errno.ELOOP: "links"}
+SYSTEM_PROBLEMS = {errno.ENOENT: "absent", errno.ENOTDIR: "absent",
+                   errno.EACCES: "permission", errno.EPERM: "permission"}
 
 _one_large_picture = threading.RLock()
 
@@ -94,9 +85,9 @@ class PictureError(UserError):
     `problem` is a key of PROBLEMS, `details` what its sentence is filled with.
     """
 
-    def __init__(self, problem, *details):
+    def __init__(self, problem, *details, path=""):
         super(PictureError, self).__init__(problem, *details)
-        self.problem, self.details, self.path = problem, details, ""
+        self.problem, self.details, self.path = problem, details, path
 
     def __str__(self):
         name = "standard input" if self.path == STANDARD_INPUT else self.path
@@ -105,35 +96,6 @@ class PictureError(UserError):
     def french(self):
         """Return what is wrong in French, without the file's name."""
         return PROBLEMS[self.problem][1] % self.details
-
-
-def named_files(words):
-    """Return the paths of the files that the words of a command line name.
-
-    A folder names the pictures in it and below, as their endings show, in order of names and
-    without hidden ones; where there are none, itself. A pattern (`photos/*.jpg`, `photos/**`) names
-    the pictures that match, or else whatever does, for shells that leave that to the program.
-    """
-    paths = []
-    for word in words:
-        matches = [] if os.path.lexists(word) else sorted(glob.glob(word, recursive=True))
-        for path in [path for path in matches if _is_named_picture(path)] or matches or [word]:
-            paths += _pictures_below(path) if os.path.isdir(path) else [path]
-    return paths
-
-
-def _pictures_below(folder):
-    """Return the paths of the pictures in a folder and of subfolders that cannot be read."""
-    paths = []
-    for parent, folders, names in os.walk(folder, onerror=lambda e: paths.append(e.filename)):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        paths += [os.path.join(parent, name) for name in names if _is_named_picture(name)]
-    return sorted(paths) or [folder]
-
-
-def _is_named_picture(path):
-    name = os.path.basename(path).lower()
-    return name.endswith(ENDINGS) and not name.startswith(".")
 
 
 def read_picture(path, short_side=None):
@@ -153,28 +115,24 @@ def read_picture(path, short_side=None):
     return read_sizes(path, (short_side,))[0]
 
 
-def read_sizes(path, short_sides, identified=None):
-    """Return what `read_picture` returns for each of `short_sides`, all from the same bytes.
-
-    `identified` is called once the file turns out to be a picture, before that is decoded.
-    """
+def read_sizes(path, short_sides):
+    """Return what `read_picture` returns for each of `short_sides`, all from the same bytes."""
     try:
         with contextlib.ExitStack() as turn:
-            stream = _open_file(path, turn, in_memory=len(short_sides) > 1)
-            return [_as_seen(stream, short_side, turn, identified) for short_side in short_sides]
+            stream = _open_file(path, turn)
+            return [_as_seen(stream, short_side, turn) for short_side in short_sides]
     except PictureError as error:
-        problem = PictureError(error.problem, *error.details)
+        error.path = path
+        raise
     except MemoryError:
-        problem = PictureError("memory")
+        raise PictureError("memory", path=path)
     except OSError as error:
-        known = SYSTEM_PROBLEMS.get(error.errno)
-        problem = (PictureError(known) if known else
-                   PictureError("system", errno.errorcode.get(error.errno, error)))
-    problem.path = path
-    raise problem  # a new one, and out here: what was caught holds the picture's memory
+        if error.errno in SYSTEM_PROBLEMS:
+            raise PictureError(SYSTEM_PROBLEMS[error.errno], path=path)
+        raise PictureError("system", errno.errorcode.get(error.errno, error), path=path)
 
 
-def _open_file(path, turn, in_memory):
+def _open_file(path, turn):
     """Open a regular file or, once it has been read to its end, standard input."""
     if path == STANDARD_INPUT:
         stream = io.BytesIO(sys.stdin.buffer.read(FILE_BYTES + 1))
@@ -193,27 +151,18 @@ def _open_file(path, turn, in_memory):
     if size > LARGE_FILE:
         turn.enter_context(_one_large_picture)
     # Pillow 9 closes the descriptor of a TIFF twice: that of another thread's file, perhaps.
-    return io.BytesIO(stream.read()) if in_memory or size <= LARGE_FILE else stream
-
-
-@functools.lru_cache(maxsize=None)
-def _formats():
-    """Import the formats' plugins (`Image.open` would import those of all); return their names."""
-    for name in FORMATS:
-        with contextlib.suppress(ImportError):  # AVIF came with Pillow 11.3
-            importlib.import_module("PIL.%sImagePlugin" % name)
-    return [name.upper() for name in FORMATS if name.upper() in Image.OPEN]
+    return io.BytesIO(stream.read()) if size <= LARGE_FILE else stream
 
 
 def _formats_of(head):
     """Return the formats to try; HEIC has its own package, AVIF, of the same family, has not."""
     brands = head[8:int.from_bytes(head[:4], "big")]
-    if head[4:8] != b"ftyp" or brands[:4] not in HEIF_BRANDS or b"avif" in brands:
-        return _formats()
+    if head[4:8] != b"ftyp" or brands[:3] not in HEIF_BRANDS or b"avif" in brands:
+        return FORMATS
     try:
         import pillow_heif
     except ImportError:
-        raise PictureError("heic", shlex.quote(sys.executable or "python3"))
+        raise PictureError("heic", quoted(sys.executable))
     pillow_heif.register_heif_opener()
     return ["HEIF"]
 
@@ -222,42 +171,31 @@ def _formats_of(head):
 def _decoding(unidentified="unknown"):
     """Turn what a decoder raises about the data, documented nowhere, into a `PictureError`.
 
-    What is raised elsewhere, or says that a program is wrong and not its data, stays what it is.
+    What says that a program is wrong and not its data stays what it is, and so do the system's
+    errors: the file may be read another time.
     """
     try:
         yield
     except Image.UnidentifiedImageError:
         raise PictureError(unidentified)
     except Exception as error:
-        modules = {frame.f_globals.get("__name__", "").split(".")[0]
-                   for frame, _ in traceback.walk_tb(error.__traceback__)}
-        passing = getattr(error, "errno", None)  # the system's: the file may be read another time
-        if passing or isinstance(error, OUR_ERRORS) or not modules.intersection(DECODERS):
+        if getattr(error, "errno", None) or isinstance(error, OUR_ERRORS):
             raise
         raise PictureError("damaged")
 
 
-def _as_seen(stream, short_side, turn, identified):
+def _as_seen(stream, short_side, turn):
     stream.seek(0)
     formats = _formats_of(stream.read(64))
     with _decoding(unidentified="damaged" if "HEIF" in formats else "unknown"):
         picture = Image.open(stream, formats=formats)
-    if identified:
-        identified()
     jpeg = picture.format in ("JPEG", "MPO")
-    progressive = jpeg and "progressive" in picture.info  # its decoder holds it whole
-    shrinks = bool(short_side) and jpeg and not progressive
+    kind = "progressive" if jpeg and "progressive" in picture.info else picture.format
+    shrinks = bool(short_side) and jpeg and kind != "progressive"
     most = JPEG_PIXELS if shrinks else PIXELS if short_side else WHOLE_PIXELS
+    _check_size(picture, min(most, HELD_PIXELS.get(kind, most)))
     if not shrinks and picture.width * picture.height > LARGE_PIXELS:
         turn.enter_context(_one_large_picture)
-        if progressive:
-            place = stream.tell()
-            stream.seek(0)
-            samples = [across * down for _, across, down, _ in picture.layer]
-            most = min(most, HELD_SAMPLES * max(samples) // sum(samples),
-                       SCANNED_PIXELS // stream.read().count(b"\xff\xda"))  # scans
-            stream.seek(place)
-    _check_size(picture, most)
     with _decoding():
         if shrinks:
             factor = _factor(picture, short_side)
@@ -287,13 +225,9 @@ def _skip_black_frames(picture):
 def _check_size(picture, most):
     """Refuse, undecoded, a picture of more than `most` pixels, or of fewer where they cost more."""
     width, height = picture.size
-    tags = getattr(picture, "tag_v2", {})
-    tile = tags.get(322, 0), tags.get(323, 0)  # TileWidth, TileLength; libtiff holds a whole tile
-    if tile[0] * tile[1] > width * height:
-        width, height = tile
     if any(part[0] in SLOW_DECODERS for part in picture.tile):
         most = SLOW_PIXELS
-    most = min(most, HELD_PIXELS.get(picture.format, most), SIDE * min(width, height))
+    most = min(most, SIDE * min(width, height))
     if width * height > most:
         raise PictureError("large", width, height, most // 10 ** 6)
 

@@ -46,13 +46,10 @@ def read_notes(path, names):
     """Return what a training noted in a JSON file: "settings", a dict, and "history", a list.
 
     Raises:
-        ValueError: the file holds anything else, or an epoch lacks a number for one of `names`.
+        ValueError: they are another training's, whose epochs have no numbers for `names`.
     """
-    try:
-        with open(path, encoding="utf-8") as stream:
-            notes = json.load(stream)
-        for line in notes["history"]:
-            line.update({name: float(line[name]) for name in names})
-        return {"settings": dict(notes["settings"]), "history": list(notes["history"])}
-    except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
-        raise ValueError("it does not have the notes of a training")
+    with open(path, encoding="utf-8") as stream:
+        notes = json.load(stream)
+    if not all(set(names) <= set(epoch) for epoch in notes["history"]):
+        raise ValueError("its notes are not those of such a training")
+    return notes

@@ -377,7 +377,8 @@ def test_a_release_is_the_run_with_its_history(trained, tmp_path, monkeypatch, c
 def real_data():
     """Return the Keras home with the real data set, or skip the test."""
     home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")
-    return home if idx.find_folder(home, "fashion-mnist") else pytest.skip("no Fashion-MNIST here")
+    found = idx.find_folder(home, "fashion-mnist", idx.FILES)
+    return home if found else pytest.skip("no Fashion-MNIST here")
 
 
 def test_the_released_weights_reach_the_accuracy_in_the_readme():

@@ -11,10 +11,8 @@ def test_a_file_that_is_no_photograph_is_named(tmp_path):
     folder.mkdir(parents=True)
     shutil.copy(os.path.join(ROOT, "images", "avion.jpg"), str(folder))
     arguments = [str(tmp_path / "photos"), "--checkpoint-dir", str(tmp_path / "weights")]
-    code, out, err = run_streams("tools.measure_photos",
-                                 arguments + ["--output-dir", str(tmp_path / "drawn")])
-    assert code == 0 and "airplane          1" in out, err
-    assert (tmp_path / "drawn" / "mistakes.png").stat().st_size > 1000
+    code, out, err = run_streams("tools.measure_photos", arguments)
+    assert code == 0 and "airplane         1" in out, err
     (folder / "notes.txt").write_text("no picture")
     code, out, err = run_streams("tools.measure_photos", arguments)
     assert (code, out, err.count("\n")) == (1, "", 1)
