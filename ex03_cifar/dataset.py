@@ -61,8 +61,8 @@ def find_layout(home):
     return None
 
 
-def read_batch(path, count=IMAGES_A_FILE):
-    """Return the `count` images uint8 [count,32,32,3] and labels int32 [count] in a file.
+def read_batch(path):
+    """Return the images uint8 [10000,32,32,3] and labels int32 [10000] in a file.
 
     Raises:
         UserError: the file is missing, unreadable, of the wrong size or has a label above 9.
@@ -71,15 +71,15 @@ def read_batch(path, count=IMAGES_A_FILE):
         labels, planes = (read_records if path.endswith(".bin") else read_pickle)(path)
     except OSError as error:
         raise UserError("CIFAR-10 batch %s cannot be read: %s." % (path, reason(error)))
-    if len(labels) != count or planes.shape != (count, RECORD_BYTES - 1):
-        raise UserError("CIFAR-10 batch %s has %d bytes, not %d as %d images have: replace the file."
-                        % (path, labels.size + planes.size, count * RECORD_BYTES, count))
+    if planes.shape != (IMAGES_A_FILE, RECORD_BYTES - 1) or len(labels) != IMAGES_A_FILE:
+        raise UserError("CIFAR-10 batch %s has %d bytes, not %d as 10000 images have: replace the "
+                        "file." % (path, labels.size + planes.size, IMAGES_A_FILE * RECORD_BYTES))
     if not 0 <= labels.min() <= labels.max() <= 9:
         wrong = np.flatnonzero((labels < 0) | (labels > 9))[0]
         raise UserError("CIFAR-10 batch %s has the label %d at image %d, labels are 0 to 9: "
                         "replace the file." % (path, labels[wrong], wrong))
-    planes = planes.reshape(count, 3, 32, 32)
-    return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels.astype(np.int32)
+    images = planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(images), labels.astype(np.int32)
 
 
 def read_records(path):

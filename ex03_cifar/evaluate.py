@@ -19,8 +19,7 @@ from support.reports import accuracy, class_table, confusion_matrix
 IMAGES_A_TIME = 500  # with six views each, between two steps of the progress bar
 
 
-def parse(arguments):
-    """Return the command line's options as an `argparse.Namespace`."""
+def main(arguments=None):
     parser = console.Parser(
         prog="python -m ex03_cifar.evaluate",
         description="Print the accuracy of the released CIFAR-10 network on the test set, class by "
@@ -40,11 +39,6 @@ def parse(arguments):
                              "with --checkpoint-dir, that folder).")
     given = parser.parse_args(arguments)
     choose_folders(given, RELEASE, RELEASE, RUN)
-    return given
-
-
-def main(arguments=None):
-    given = parse(arguments)
     classifier = Classifier(given.checkpoint_dir, given.exact, large_batch=True)
     images, labels = [whole[:given.images] for whole in dataset.load_test(given.data_dir)]
     picture = os.path.join(console.writable_folder(given.output_dir), "ex03_confusion.png")
