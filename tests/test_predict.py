@@ -18,7 +18,7 @@ import types
 import numpy as np
 import pytest
 from helpers import (FULL, PREDICT, ROOT, SAMPLE, encodings, interrupt, photograph, png, predict,
-                     release, run, run_command, saved, start_command)
+                     run, run_command, saved, start_command)
 from PIL import Image
 
 from ex03_cifar import RELEASE
@@ -38,12 +38,10 @@ posix = pytest.mark.skipif(os.name == "nt", reason="Windows has other terminals,
 any_bytes = pytest.mark.skipif(sys.platform != "linux", reason="file names are Unicode here")
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
+@pytest.fixture
+def untrained(weights):
     """The options that name a checkpoint, of an untrained network."""
-    folder = str(tmp_path_factory.mktemp("weights"))
-    release(folder, seed=1, widths=(16, 16, 16))
-    return "--checkpoint-dir", folder
+    return "--checkpoint-dir", weights
 
 
 @pytest.fixture
@@ -108,11 +106,11 @@ def test_a_folder_or_a_pattern_stands_for_its_pictures(tmp_path):
 
 
 def test_weights_may_be_named_as_tensorflow_does(weights):
-    index, = [name for name in os.listdir(weights[1]) if name.endswith(".index")]
+    index, = [name for name in os.listdir(weights) if name.endswith(".index")]
     for name in index, index[:-len(".index")]:
-        assert checkpoint_folder(os.path.join(weights[1], name)) == weights[1]
+        assert checkpoint_folder(os.path.join(weights, name)) == weights
         assert checkpoint_folder(name) == "."
-    assert checkpoint_folder(weights[1]) == weights[1]
+    assert checkpoint_folder(weights) == weights
 
 
 # ---- Predictions ----
@@ -131,10 +129,10 @@ def test_the_samples_are_recognised():
 
 
 @any_bytes
-def test_a_name_cannot_break_the_lines(weights, picture, tmp_path):
+def test_a_name_cannot_break_the_lines(untrained, picture, tmp_path):
     odd = os.path.join(os.fsencode(str(tmp_path)), b"a\xff\n\x1b[31mb.jpg")
     os.rename(picture, odd)
-    code, out, err = predict(*weights, odd, odd + b"?")
+    code, out, err = predict(*untrained, odd, odd + b"?")
     assert code == 1 and out.count("\n") == 1 and err.count("\n") == 1
     assert "\\n\\x1b[31mb.jpg: Pr" in out and "\\n\\x1b[31mb.jpg? n'existe pas" in err
 
@@ -163,10 +161,10 @@ def test_csv_holds_the_same_prediction_and_doubt_as_json(chess, tmp_path):
     assert [found["uncertain"] for found in objects] == [False, True]  # an aeroplane, none of ten
 
 
-def test_standard_input_is_read(weights, picture, tmp_path):
+def test_standard_input_is_read(untrained, picture, tmp_path):
     streams = {0: picture, 1: str(tmp_path / "out"), 2: str(tmp_path / "err")}
-    assert run("predict", [*weights, "-"], streams)[0] == 0
-    assert (tmp_path / "out").read_bytes().decode("utf-8") == predict(*weights, picture)[1]
+    assert run("predict", [*untrained, "-"], streams)[0] == 0
+    assert (tmp_path / "out").read_bytes().decode("utf-8") == predict(*untrained, picture)[1]
 
 
 def test_every_encoding_gets_the_same_prediction(tmp_path):
@@ -182,9 +180,9 @@ def test_every_encoding_gets_the_same_prediction(tmp_path):
 # ---- Streams ----
 
 @posix
-def test_through_a_link_from_any_folder_in_an_old_code_page(weights, picture, tmp_path):
+def test_through_a_link_from_any_folder_in_an_old_code_page(untrained, picture, tmp_path):
     os.symlink(PREDICT, str(tmp_path / "devine"))
-    done = run_command(sys.executable, "./devine", os.path.basename(picture), "œuf.jpg", *weights,
+    done = run_command(sys.executable, "./devine", os.path.basename(picture), "œuf.jpg", *untrained,
                        cwd=str(tmp_path), env=dict(PYTHONIOENCODING="cp850"), encoding="cp850")
     assert done.stdout.startswith("bruit.jpg: Prédiction: ")
     assert done.stderr == "Erreur: \\u0153uf.jpg n'existe pas.\n"
@@ -227,9 +225,9 @@ os.write(2, b"still alive")
 """
 
 
-def test_a_notebook_gets_text_and_lives_on(weights, picture):
+def test_a_notebook_gets_text_and_lives_on(untrained, picture):
     done = run_command(sys.executable, "-c", "import sys; sys.argv[0] = %r\n" % PREDICT + NOTEBOOK,
-                       "", picture, *weights)
+                       "", picture, *untrained)
     good, absent, unknown = done.stdout.splitlines()
     assert good.startswith("(0, 'Pr\\xe9diction: ") and done.stderr == "still alive"
     assert absent == '''(1, "Erreur: absent.jpg n'existe pas.")'''
@@ -307,10 +305,10 @@ def halves(kind, mode, size, **options):
 
 def run_length_bmp(side):
     """A BMP whose every run is one pixel: Pillow decodes it in Python."""
-    rows = (b"\1\5" * side + b"\0\0") * side
+    rows = (b"\1\5" * (side // 2) + b"\1\x90" * (side - side // 2) + b"\0\0") * side
     return (b"BM" + struct.pack("<IHHI", 1078 + len(rows), 0, 0, 1078)
             + struct.pack("<IiiHHIIiiII", 40, side, side, 1, 8, 1, len(rows), 0, 0, 256, 0)
-            + bytes(1024) + rows)
+            + bytes(range(256)) * 4 + rows)
 
 
 def largest_pictures():
@@ -353,7 +351,7 @@ print(status >> 8, usage.ru_maxrss // 1024, file=sys.stderr)
 
 
 @posix
-def test_any_picture_gets_a_prediction_or_a_sentence_in_bounded_memory_and_time(weights, tmp_path):
+def test_any_picture_gets_a_prediction_or_a_sentence_in_bounded_memory_and_time(untrained, tmp_path):
     pictures = [(png(22000, 190, 2), True)] * 10 + list(largest_pictures())
     paths = [str(tmp_path / str(number)) for number in range(len(pictures) + 2)]
     for path, (content, _) in zip(paths, pictures):
@@ -363,7 +361,7 @@ def test_any_picture_gets_a_prediction_or_a_sentence_in_bounded_memory_and_time(
         with open(path, "wb") as stream:
             stream.write(halves("WEBP", "RGB", (64, 64)))
             stream.truncate(picture_reader.FILE_BYTES)
-    done = run_command(sys.executable, "-c", PEAK, sys.executable, PREDICT, "--json", *weights,
+    done = run_command(sys.executable, "-c", PEAK, sys.executable, PREDICT, "--json", *untrained,
                        *paths)
     predictions = [json.loads(line) for line in done.stdout.splitlines()]
     code, megabytes = map(int, done.stderr.split())
@@ -390,10 +388,10 @@ def fail_on_large_pictures():
     views.picture_views = fail
 
 
-def test_memory_that_runs_out_for_one_picture_does_not_cost_the_others(weights, tmp_path):
+def test_memory_that_runs_out_for_one_picture_does_not_cost_the_others(untrained, tmp_path):
     other, output = str(tmp_path / "other.png"), tmp_path / "out"
     Image.linear_gradient("L").resize((50, 40)).save(other)
-    code, text = run("predict", [*weights, SAMPLE, other], str(output),
+    code, text = run("predict", [*untrained, SAMPLE, other], str(output),
                      prepare=fail_on_large_pictures)
     assert code == 1 and "Erreur: %s est une image trop grande pour la mémoire.\n" % SAMPLE in text
     assert text.splitlines()[-1].startswith(other + ": Prédiction: ")
@@ -413,14 +411,14 @@ def overwrite(path):
     Classifier.mean_logits = mean_logits
 
 
-def test_explain_draws_the_picture_that_was_predicted(weights, tmp_path):
+def test_explain_draws_the_picture_that_was_predicted(untrained, tmp_path):
     """Its file is overwritten meanwhile. (It is a strip, whose last maps are one cell high.)"""
     strip, drawings = Image.linear_gradient("L").resize((3000, 3)).convert("RGB"), []
     strip.paste("navy", (0, 0, 1000, 3))
     picture, drawn = str(tmp_path / "strip.png"), str(tmp_path / "why.png")
     strip.save(picture)
     for change in None, functools.partial(overwrite, picture):
-        code, text = run("predict", [*weights, "--explain", drawn, picture], str(tmp_path / "out"),
+        code, text = run("predict", [*untrained, "--explain", drawn, picture], str(tmp_path / "out"),
                          prepare=change)
         assert code == 0 and re.fullmatch(r"Prédiction: \w+\n", text)
         with Image.open(drawn) as explanation:
@@ -437,7 +435,7 @@ def test_without_matplotlib_explain_says_what_to_install(picture, tmp_path):
 
 
 @posix
-def test_explain_writes_through_a_link_and_never_over_its_input(weights, tmp_path):
+def test_explain_writes_through_a_link_and_never_over_its_input(untrained, tmp_path):
     target, link = tmp_path / "target.png", tmp_path / "link.png"
     Image.open(SAMPLE).save(str(target))
     os.symlink(str(target), str(link))
@@ -445,24 +443,24 @@ def test_explain_writes_through_a_link_and_never_over_its_input(weights, tmp_pat
     streams = {0: str(target), 1: str(tmp_path / "out"), 2: str(tmp_path / "err")}
     assert run("predict", ["--explain", str(link), "-"], streams)[0] == 2
     assert "écraserait" in (tmp_path / "err").read_text("utf-8") and target.read_bytes() == before
-    assert predict(*weights, "--explain", str(link), SAMPLE)[0] == 0
+    assert predict(*untrained, "--explain", str(link), SAMPLE)[0] == 0
     assert os.path.islink(str(link)) and target.read_bytes() != before
 
 
 @posix
-def test_an_explanation_on_a_full_disk_is_a_sentence(weights, tmp_path):
+def test_an_explanation_on_a_full_disk_is_a_sentence(untrained, tmp_path):
     output = str(tmp_path / "why.png")
-    code, text = run("predict", [*weights, "--explain", output, SAMPLE], str(tmp_path / "out"),
+    code, text = run("predict", [*untrained, "--explain", output, SAMPLE], str(tmp_path / "out"),
                      limits={"FSIZE": 20000})
     assert code == 1 and text.startswith("Prédiction: ") and os.listdir(str(tmp_path)) == ["out"]
     assert text.splitlines()[1:] == ["Erreur: %s ne peut pas être écrit (EFBIG)." % output]
 
 
 @posix
-def test_an_explanation_interrupted_at_random_moments_is_whole_or_not_there(weights, tmp_path):
+def test_an_explanation_interrupted_at_random_moments_is_whole_or_not_there(untrained, tmp_path):
     rng = random.Random(0)
     output, picture = str(tmp_path / "out"), tmp_path / "why.png"
-    arguments = [*weights, "--explain", str(picture), SAMPLE]
+    arguments = [*untrained, "--explain", str(picture), SAMPLE]
     began = time.monotonic()
     assert run("predict", arguments, output)[0] == 0
     seconds, whole = time.monotonic() - began, picture.read_bytes()
