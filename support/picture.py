@@ -35,12 +35,12 @@ STANDARD_INPUT = "-"
 
 FILE_BYTES = 256 << 20
 PIXELS = 72 << 20            # of a picture that is decoded at full size, only to be reduced
-HELD_PIXELS = {"WEBP": 32 << 20, "AVIF": 32 << 20, "HEIF": 50 << 20,  # their decoders take more
-               "progressive": 50 << 20}  # of a JPEG: each pixel has up to eight bytes more
+COSTLY_PIXELS = {"WEBP": 32 << 20, "AVIF": 32 << 20, "HEIF": 50 << 20,  # by more memory
+                 "progressive": 50 << 20,  # JPEGs: up to eight bytes more for each pixel
+                 "slow": 4 << 20}  # decoded in Python
 JPEG_PIXELS = 256 << 20      # of a JPEG that is reduced while it is decoded
 WHOLE_PIXELS = 170 << 20     # of a picture that is not reduced
 SIDE = 1 << 24               # pixels; Pillow takes a step, and 8 bytes, for each row
-SLOW_PIXELS = 4 << 20        # of what Pillow decodes in Python
 SLOW_DECODERS = "ppm", "ppm_plain", "bmp_rle"
 BAND_PIXELS = 1 << 20        # of a picture are converted at a time
 LARGE_PIXELS = 4 << 20       # only one picture above this is decoded at a time
@@ -187,12 +187,13 @@ def _as_seen(stream, short_side, turn):
     formats = _formats_of(stream.read(64))
     with _decoding(unidentified="damaged" if "HEIF" in formats else "unknown"):
         picture = Image.open(stream, formats=formats)
-    jpeg = picture.format in ("JPEG", "MPO")
-    kind = "progressive" if jpeg and "progressive" in picture.info else picture.format
-    shrinks = bool(short_side) and jpeg and kind != "progressive"
-    most = JPEG_PIXELS if shrinks else PIXELS if short_side else WHOLE_PIXELS
-    _check_size(picture, min(most, HELD_PIXELS.get(kind, most)))
-    if not shrinks and picture.width * picture.height > LARGE_PIXELS:
+    kind, pixels = _kind(picture), picture.width * picture.height
+    shrinks = bool(short_side) and kind in ("JPEG", "MPO")
+    most = min(JPEG_PIXELS if shrinks else PIXELS if short_side else WHOLE_PIXELS,
+               COSTLY_PIXELS.get(kind, JPEG_PIXELS), SIDE * min(picture.size))
+    if pixels > most:
+        raise PictureError("large", picture.width, picture.height, most // 10 ** 6)
+    if not shrinks and pixels > LARGE_PIXELS:
         turn.enter_context(_one_large_picture)
     with _decoding():
         if shrinks:
@@ -209,14 +210,12 @@ def _as_seen(stream, short_side, turn):
     return seen if rotation is None else seen.transpose(rotation)
 
 
-def _check_size(picture, most):
-    """Refuse, undecoded, a picture of more than `most` pixels, or of fewer where they cost more."""
-    width, height = picture.size
+def _kind(picture):
+    """Return the format of a picture that is not decoded yet, or a key of COSTLY_PIXELS."""
     if any(part[0] in SLOW_DECODERS for part in picture.tile):
-        most = SLOW_PIXELS
-    most = min(most, SIDE * min(width, height))
-    if width * height > most:
-        raise PictureError("large", width, height, most // 10 ** 6)
+        return "slow"
+    jpeg = picture.format in ("JPEG", "MPO")
+    return "progressive" if jpeg and "progressive" in picture.info else picture.format
 
 
 def _factor(picture, short_side):

@@ -45,11 +45,3 @@ def test_the_released_network_reaches_the_accuracy_in_the_readme(real_data, tmp_
     assert os.path.getsize(picture) > 10000
     counts = re.findall(r"^[A-Z][a-z]+ +(\d+) ", text, re.MULTILINE)
     assert len(counts) == 10 and sum(map(int, counts)) == images
-
-
-def test_without_data_or_weights_it_says_so(tmp_path):
-    output = str(tmp_path / "out")
-    code, text = run(EVALUATE, ["--checkpoint-dir", str(tmp_path)], output)
-    assert code == 2 and text.startswith("error: there is no complete checkpoint in %s" % tmp_path)
-    code, text = run(EVALUATE, ["--data-dir", str(tmp_path)], output)
-    assert code == 1 and text.startswith("error: %s holds neither" % tmp_path)
