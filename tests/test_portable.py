@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -71,6 +72,7 @@ def windows():
     os.rename = refusing(os.rename, may_replace=False)
     os.replace, os.remove, os.unlink = map(refusing, (os.replace, os.remove, os.unlink))
     shutil._use_fd_functions = False  # it removes by path there
+    tempfile.TemporaryFile = tempfile.NamedTemporaryFile
 
 
 def open_in_code_page(path, mode="r", buffering=-1, encoding=None, errors=None, newline=None, **more):
