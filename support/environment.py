@@ -16,8 +16,6 @@ ENGLISH = {
     "python": "no TensorFlow for Python %s works here: use Python 3.10, 3.11, 3.12 or 3.13 (or "
               "3.7, which has TensorFlow 1.15).",
     "packages": "these packages are not installed: %s. To install them: %s",
-    "threads": "the system does not allow as many threads as NumPy and TensorFlow start "
-               "('ulimit -u' shows the limit).",
     "memory": "out of memory, or no thread can be started.",
     "file": "{path}: {reason}.",
     "system": "{reason}.",
@@ -27,8 +25,6 @@ FRENCH = {
     "python": "TensorFlow n'existe pas pour Python %s ; il faut Python 3.10, 3.11, 3.12 ou 3.13 "
               "(ou 3.7, avec TensorFlow 1.15)",
     "packages": "il manque %s ; pour l'installer : %s",
-    "threads": "le système n'accorde pas assez de fils d'exécution à NumPy et à TensorFlow "
-               "('ulimit -u' montre la limite)",
     "memory": "la mémoire ne suffit pas",
     "file": "le système refuse l'accès à {path} ({code})",
     "system": "le système refuse l'accès à un fichier ({code})",
@@ -54,18 +50,14 @@ def check(*packages, language=ENGLISH):
     if version == (3, 7):
         wanted.discard("tf_keras")  # is a part of TensorFlow 1.15
     missing = sorted(name for name in wanted if importlib.util.find_spec(name) is None)
-    if wrong or missing:
-        _go_on_in_own_environment()
-    if wrong or missing and version > (3, 13):
+    if not wrong and not missing:
+        return
+    _go_on_in_own_environment()
+    if wrong or version > (3, 13):
         complain(language["python"] % ".".join(map(str, version)), language)
-    elif missing:
+    else:
         complain(language["packages"] % (", ".join(missing), "%s -m pip install -r %s" % (
             quoted(sys.executable), quoted(os.path.join(ROOT, "requirements.txt")))), language)
-    elif not _threads_start():
-        complain(language["threads"], language)
-        sys.exit(1)
-    else:
-        return
     sys.exit(2)
 
 
@@ -132,33 +124,6 @@ def cores():
     """Return how many processors this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
-def memory_limit():
-    """Return how many bytes of address space this process may use, or None without a limit."""
-    import importlib
-    try:
-        resource = importlib.import_module("resource")
-    except ImportError:  # Windows, which has no such limits
-        return None
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    return None if limit == resource.RLIM_INFINITY else limit
-
-
-def _threads_start():
-    """Return whether as many threads can be started as NumPy and TensorFlow start.
-
-    Where they cannot, one ends the process by SIGINT, the other by SIGABRT.
-    """
-    if memory_limit():  # a thread's stack and heap would take too much of that
-        return True
-    import _thread
-    gate = _thread.allocate_lock()
-    with contextlib.suppress(RuntimeError), gate:
-        for _ in range(3 + 3 * cores()):  # those of predict, measured
-            _thread.start_new_thread(lambda: gate.acquire() and gate.release(), ())
-        return True
-    return False
 
 
 def _go_on_in_own_environment():

@@ -15,7 +15,6 @@ import types
 import warnings
 
 from support.console import UserError, reason
-from support.environment import memory_limit
 
 # Bytes, on two cores, for its small part that predicts, and for all of it.
 SMALL_SPACE, WHOLE_SPACE = 2 * 10 ** 9, 2500 * 10 ** 6
@@ -25,11 +24,7 @@ _start_small = False
 
 
 class CannotStart(UserError):
-    """TensorFlow cannot be imported here.
-
-    `problem` is one of "memory", "processor" and "system", for callers that word it in another
-    language.
-    """
+    """TensorFlow cannot be imported here, by a `problem` of "memory", "processor" or "system"."""
 
     def __init__(self, problem, message):
         super(CannotStart, self).__init__(message)
@@ -62,7 +57,7 @@ def _prepare(space):
     Raises:
         CannotStart: the processor or `ulimit -v` has too little.
     """
-    features, limit = processor_features(), memory_limit()
+    features, limit = processor_features(), _memory_limit()
     if features and "avx" not in features:
         raise CannotStart("processor", "TensorFlow needs a processor with AVX instructions, and "
                                        "this one has none.")
@@ -82,6 +77,16 @@ def _prepare(space):
     # XLA would compile the first shape that it meets, and others once they come again: a run that
     # is resumed where images become larger would round otherwise than one that was not.
     os.environ.setdefault("TF_XLA_FLAGS", "--tf_xla_enable_lazy_compilation=false")
+
+
+def _memory_limit():
+    """Return how many bytes of address space this process may use, or None without a limit."""
+    try:
+        resource = importlib.import_module("resource")
+    except ImportError:  # Windows, which has no such limits
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
 
 
 @functools.lru_cache(maxsize=None)
@@ -169,22 +174,17 @@ def quiet_stderr():
         os.close(stderr)
 
 
-# Values of $ONEDNN_MAX_CPU_ISA, the most that oneDNN may use of a processor.
-WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE",
-                    "AVX512_CORE_VNNI")
-
-
 def fastest(precision):
     """Return the precision to compute in: "float32" where "bfloat16" would be slower than that.
 
     It is not where the processor has instructions for bfloat16 and TensorFlow uses them: through
-    oneDNN on x86-64, unless the user keeps it from that. Elsewhere bfloat16 is emulated; so it is
-    in TensorFlow 1.15, which ends at Python 3.7.
+    oneDNN on x86-64, unless the user holds that to older instructions or turns it off. Elsewhere
+    bfloat16 is emulated; so it is in TensorFlow 1.15, which ends at Python 3.7.
     """
-    onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1").lower() not in ("0", "false")
-    allowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() not in WITHOUT_BFLOAT16
+    held = (os.environ.get("ONEDNN_MAX_CPU_ISA")
+            or os.environ.get("TF_ENABLE_ONEDNN_OPTS") in ("0", "false"))
     able = {"avx512_bf16", "amx_bf16"} & processor_features() and sys.version_info >= (3, 8)
-    return precision if able and onednn and allowed else "float32"
+    return precision if able and not held else "float32"
 
 
 @functools.lru_cache(maxsize=None)
