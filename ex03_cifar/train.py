@@ -98,7 +98,7 @@ def taught_probabilities(folders, images):
     """
     say("The teachers look at %d images." % len(images))
     mean = np.zeros([len(images), 10], np.float32)
-    with console.progress(2 * len(folders) * len(images), "image", always=True) as bar:
+    with console.progress(2 * len(folders) * len(images), "image") as bar:
         for folder in folders:
             teacher = Classifier(folder, large_batch=True)
             for start in range(0, len(images), TAUGHT_AT_A_TIME):
@@ -132,9 +132,8 @@ def fit(session, model, recipe, run, state, saved, training_set, held_out):
         % (len(images), len(held_out[0]), ends[-1] - start, run.checkpoint_dir))
     targets = probabilities_to_learn(labels, recipe, saved.arrays.get("taught"))
     writer = open_summaries(run.logdir, saved.notes, session.graph)
-    bar = console.progress(ends[-1] * recipe.batch_size, "image", start * recipe.batch_size,
-                           always=True)
-    with bar:
+    with console.progress(
+            ends[-1] * recipe.batch_size, "image", start * recipe.batch_size) as bar:
         began = time.monotonic()
         for epoch, indices, batch in sampling.batches(images, saved.arrays, recipe, start):
             train_step(session, model, saved, indices, {

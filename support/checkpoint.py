@@ -1,13 +1,11 @@
 """Checkpoints verified against a SHA-256 manifest: `tf.train.Saver` files that are all or nothing.
 
-A checkpoint is a folder with the files `weights-ID.index` and `weights-ID.data-00000-of-00001`
-of a Saver, possibly notes (`weights-ID.json`), and the manifest `SHA256SUMS`, which `sha256sum -c`
-reads. TensorFlow checks the tensors that it reads, but neither the whole index nor that the two
-files belong together; the digests cover every byte. The manifest is replaced last and in one
-step, so that a reader finds the old checkpoint or the new one, whenever the writer is killed.
-TensorFlow's own file `checkpoint` follows it, for plain TensorFlow; no program here reads that.
-Files that the manifest does not list are not part of the checkpoint, whatever their names. Whoever
-writes into the folder holds its lock.
+A checkpoint is a folder with a Saver's files `weights-ID.index` and
+`weights-ID.data-00000-of-00001`, possibly notes (`weights-ID.json`), and the manifest `SHA256SUMS`,
+which `sha256sum -c` reads; no other file is part of it. The digests cover every byte: TensorFlow
+checks no more than the tensors that it reads. The manifest is replaced last and in one step, so
+that a reader finds the old checkpoint or the new one, whenever the writer is killed. TensorFlow's
+own file `checkpoint` follows it, for plain TensorFlow. Who writes into the folder holds its lock.
 """
 import contextlib
 import glob
@@ -183,19 +181,17 @@ def save_weights(folder, graph, values, notes, locked=False):
     """
     with tf.Graph().as_default(), tf.Session() as session:
         saver = tf.train.import_meta_graph(tf.MetaGraphDef.FromString(graph))
-        fed = [(variable, tf.placeholder(tf.float32, variable.shape))
-               for variable in tf.global_variables()]
         with quiet_stderr():  # some processors' lack of float16 instructions is logged as an error
-            session.run([tf.assign(variable, tf.cast(value, variable.dtype))
-                         for variable, value in fed],
-                        {value: values[variable.op.name] for variable, value in fed})
+            for variable in tf.global_variables():
+                dtype = variable.dtype.as_numpy_dtype
+                variable.load(values[variable.op.name].astype(dtype), session)
         save(folder, session, saver, dict(notes, **{".meta": graph}), locked)
 
 
 def values_of(session, variables):
     """Return the values of variables as `save_weights` takes them."""
     with quiet_stderr():  # as above
-        return dict(zip([variable.op.name for variable in variables], session.run(variables)))
+        return session.run({variable.op.name: variable for variable in variables})
 
 
 def load_values(session, variables, prefix):
@@ -229,8 +225,7 @@ def _refused(folder, error):
                                % (folder, name, listed), path, "missing")
     # An error of the system (memory, open files, the disk) does not prove a foreign network.
     foreign = isinstance(error, (ValueError, tf.errors.NotFoundError,
-                                 tf.errors.InvalidArgumentError)) or (
-        isinstance(error, OSError) and error.errno is None)  # Saver's, on what is not a graph
+                                 tf.errors.InvalidArgumentError))
     return CheckpointError("%s cannot be %s: %s." % (
         path or "the checkpoint in %s" % folder, "used" if foreign else "read", reason(error)),
         path or folder, "foreign" if foreign else "unreadable")
@@ -321,11 +316,10 @@ def _read_manifest(path):
 
 def _manifest_identity(folder):
     """Return a value that changes when the manifest is replaced, even by an equal one."""
-    try:
+    with contextlib.suppress(OSError):
         status = os.stat(os.path.join(folder, MANIFEST))
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns
+        return status.st_ino, status.st_mtime_ns
+    return None
 
 
 def _digest(path):
@@ -348,7 +342,5 @@ def _sync_folder(folder):
     """Have the system write the names in a folder to the disk, where it opens folders."""
     with contextlib.suppress(PermissionError):
         descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        os.fsync(descriptor)
+        os.close(descriptor)

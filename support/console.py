@@ -98,16 +98,15 @@ def postponed_interrupts():
     A person who insists is not kept waiting. Python runs its handlers in the main thread only, so
     replacing them there suffices; elsewhere than there nothing changes.
     """
-    arrived, handlers = [], {}
+    arrived, is_main = [], threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.getsignal(number) for number in STOPPING
+                if is_main and callable(signal.getsignal(number))}
 
     def postpone(number, frame):
         arrived.append(number)
         if len(arrived) > 1:
             handlers[number](number, frame)
 
-    if threading.current_thread() is threading.main_thread():
-        handlers = {number: signal.getsignal(number) for number in STOPPING}
-        handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
     for number in handlers:
         signal.signal(number, postpone)
     try:
@@ -140,8 +139,7 @@ def silence_libraries():
     """
     if is_interactive():
         return
-    encoding = sys.stderr.encoding
-    sys.stderr = open(os.dup(2), "w", encoding=encoding, errors="backslashreplace")
+    sys.stderr = open(os.dup(2), "w", encoding=sys.stderr.encoding, errors="backslashreplace")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
@@ -192,17 +190,11 @@ def command(program, folder, default):
     return "%s --checkpoint-dir %s" % (program, quoted(folder))
 
 
-def progress(total, unit, initial=0, always=False):
-    """Return a tqdm bar on stderr, shown on a terminal only.
-
-    Args:
-        always: without a terminal print a line every 30 s, for the log of a long run.
-    """
+def progress(total, unit, initial=0):
+    """Return a tqdm bar on stderr, shown on a terminal only."""
     from tqdm import tqdm  # here: its import takes time, and many programs end before
-    terminal = sys.stderr.isatty()
     return tqdm(total=total, initial=initial, unit=unit, unit_scale=total > 10000,
-                dynamic_ncols=True, mininterval=0.5 if terminal else 30,
-                disable=not (terminal or always))
+                dynamic_ncols=True, mininterval=0.5, disable=None)
 
 
 def say(text):
@@ -221,8 +213,7 @@ def writable_folder(path):
     import tempfile
     try:
         os.makedirs(path, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
+        tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
         raise UserError("nothing can be written to %s: %s." % (path, reason(error)))
     return path

@@ -8,7 +8,6 @@ import dataclasses
 import io
 import json
 import os
-import re
 import shutil
 import time
 
@@ -35,12 +34,9 @@ class RunState:
 
     It holds the newest states, each a checkpoint of its own in `step-00001234`: all variables, and
     what the loop keeps besides. A finished run clears it; what remembers it are its weights.
-
-    `interrupts` is the list of `console.postponed_interrupts`, for which the loop of a training
-    sets it.
     """
 
-    interrupts = ()
+    interrupts = ()  # the list of `console.postponed_interrupts`, which the training's loop sets
 
     def __init__(self, folder, settings, steps=0, save_every=0):
         """Lock `folder`.
@@ -174,7 +170,7 @@ class RunState:
             saver.restore(session, prefix)
             return saved
 
-        damaged, self.kept = [], time.monotonic()
+        self.kept = time.monotonic()
         for step in self.steps():
             try:
                 saved = checkpoint.load(self._path(step), use, expected=(".json", ".npz"))
@@ -183,11 +179,10 @@ class RunState:
             except checkpoint.CheckpointError as error:
                 if error.problem not in ("damaged", "missing"):
                     raise
-                damaged.append(str(error))
                 say("Skipped: %s" % printable(error))
-        if damaged:
-            raise checkpoint.CheckpointError("%s --fresh starts over." % " ".join(damaged),
-                                             self.folder, "damaged")
+        if self.steps():
+            raise checkpoint.CheckpointError("every state in %s is damaged: --fresh starts over."
+                                             % self.folder, self.folder, "damaged")
         return None
 
     def steps(self):
@@ -209,9 +204,8 @@ class RunState:
 
     def _folders(self):
         """Return a dict of step to folder, also of states that are incomplete."""
-        found = [re.match(r"step-(\d+)$", name) for name in os.listdir(self.folder)]
-        return {int(match.group(1)): os.path.join(self.folder, match.group()) for match in found
-                if match}
+        return {int(name[len("step-"):]): os.path.join(self.folder, name)
+                for name in os.listdir(self.folder) if name.startswith("step-")}
 
     def _path(self, step):
         return os.path.join(self.folder, "step-%08d" % step)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from support import checkpoint, run_state
-from support.console import Interrupted, UsageError, UserError
+from support.console import Interrupted, UserError
 from support.run_state import RunState, Saved
 from support.tf1 import tf
 
@@ -47,39 +47,27 @@ def test_a_run_resumes_from_the_newest_state_that_is_not_damaged_and_deletes_non
     assert state.resume(session, session.saver) is None
 
 
-@pytest.mark.parametrize("failing", ["open", "load", "restore"])
-@pytest.mark.parametrize("error", [
-    OSError(24, "Too many open files"), OSError(5, "Input/output error"), MemoryError(),
-    tf.errors.ResourceExhaustedError(None, None, "Too many open files"),
-    tf.errors.UnknownError(None, None, "Input/output error")],
-    ids=lambda error: type(error).__name__ + str(getattr(error, "errno", "")))
+@pytest.mark.parametrize("failing", ["pathlib.Path.read_bytes", "numpy.load",
+                                     "tensorflow.compat.v1.train.Saver.restore"])
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), MemoryError(),
+                                   tf.errors.UnknownError(None, None, "Input/output error")],
+                         ids=lambda error: type(error).__name__)
 def test_a_passing_error_is_not_taken_for_damage(
         tmp_path, session, monkeypatch, capsys, failing, error):
-    state = RunState(str(tmp_path), SETTINGS)
-    save(state, session, 1)
-    save(state, session, 2)
-
     def fail(*arguments, **options):
         raise error
 
+    state = RunState(str(tmp_path), SETTINGS)
+    save(state, session, 1)
+    save(state, session, 2)
     with monkeypatch.context() as patch:
-        patch.setattr({"open": "pathlib.Path.read_bytes", "load": "numpy.load",
-                       "restore": "tensorflow.compat.v1.train.Saver.restore"}[failing], fail)
+        patch.setattr(failing, fail)
         with pytest.raises((type(error), UserError)) as raised:
             state.resume(session, session.saver)
     assert "--fresh" not in str(raised.value) and "another network" not in str(raised.value)
     assert getattr(raised.value, "problem", "unreadable") == "unreadable"
     assert capsys.readouterr().out == "" and state.steps() == [2, 1]
     assert state.resume(session, session.saver).step == 2
-
-
-def test_settings_that_differ_are_named(tmp_path, session):
-    state = RunState(str(tmp_path), SETTINGS)
-    save(state, session, 1)
-    with pytest.raises(UsageError, match="seed 1, now 2.*--fresh"):
-        state.settings = dict(SETTINGS, seed=2)
-        state.resume(session, session.saver)
-    assert state.steps() == [1]
 
 
 def finish(folder, session, interrupts=()):
