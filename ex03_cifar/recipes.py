@@ -144,8 +144,8 @@ RECIPES = {
     # The released weights: a network of `best` (--init) that three of them teach (--teachers), on
     # photographs as people take them.
     "taught": replace(
-        BEST, epochs=10, learning_rate=0.02, bias_learning_rate=0.02, head_learning_rate=0.0004,
-        cutout=6, colour_jitter_prob=0.3, hue_jitter_prob=0.1, grey_prob=0.12, dark_prob=0.1,
-        tilt_prob=0.25, closer_prob=0.15, ground_prob=0.12, stage_sides=(28,), stage_crops=(32,),
+        BEST, epochs=18, learning_rate=0.02, bias_learning_rate=0.02, head_learning_rate=0.0004,
+        cutout=6, colour_jitter_prob=0.3, hue_jitter_prob=0.1, grey_prob=0.15, dark_prob=0.1,
+        tilt_prob=0.25, closer_prob=0.2, ground_prob=0.12, stage_sides=(28,), stage_crops=(32,),
         stage_ends=(0.6,), selection_start=1.0),
 }
