@@ -4,32 +4,22 @@ from PIL import Image
 
 
 def training_batch(images, flipped, recipe, progress, rng):
-    """Return a batch as a training step sees it, uint8 [N,S,S,3].
+    """Return a batch as a training step sees it: images uint8 [N,32,32,3] -> uint8 [N,S,S,3].
 
     Args:
-        images: uint8 [N,32,32,3].
         flipped: bool [N], which images are flipped.
-        recipe: a `recipes.Recipe`.
         progress: the fraction of the run that is over, from 0 to 1; it decides the side S.
         rng: the `np.random.RandomState` of all random numbers.
     """
     images = flip(shift(images, rng, recipe.shift), flipped)
-    if recipe.closer_prob:
-        images = closer(images, rng, recipe.closer_prob)
-    if recipe.tilt_prob:
-        images = tilt(images, rng, recipe.tilt_prob)
-    if recipe.scale_jitter_prob:
-        images = scale_jitter(images, rng, recipe.scale_jitter_prob, recipe.scale_jitter)
-    if recipe.colour_jitter_prob:
-        images = colour_jitter(images, rng, recipe.colour_jitter_prob, recipe.colour_jitter)
-    if recipe.hue_jitter_prob:
-        images = hue_jitter(images, rng, recipe.hue_jitter_prob)
-    if recipe.grey_prob:
-        images = grey(images, rng, recipe.grey_prob)
-    if recipe.dark_prob:
-        images = dark(images, rng, recipe.dark_prob)
-    if recipe.ground_prob:
-        images = on_ground(images, rng, recipe.ground_prob)
+    for change, prob, *strength in (
+            (closer, recipe.closer_prob), (tilt, recipe.tilt_prob),
+            (scale_jitter, recipe.scale_jitter_prob, recipe.scale_jitter),
+            (colour_jitter, recipe.colour_jitter_prob, recipe.colour_jitter),
+            (hue_jitter, recipe.hue_jitter_prob), (grey, recipe.grey_prob),
+            (dark, recipe.dark_prob), (on_ground, recipe.ground_prob)):
+        if prob:
+            images = change(images, rng, prob, *strength)
     if recipe.cutout:
         images = cutout(images, rng, recipe.cutout)
     for stage in recipe.schedule.stages[:-1]:
@@ -46,10 +36,9 @@ def shift(images, rng, largest):
 
 def random_crop(images, rng, side):
     """Crop [N,side,side,3] from images [N,H,H,3], at a random place in each."""
-    count, room = len(images), images.shape[1] - side + 1
-    rows = rng.randint(0, room, count)[:, None] + np.arange(side)
-    columns = rng.randint(0, room, count)[:, None] + np.arange(side)
-    return images[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    tops, lefts = rng.randint(0, images.shape[1] - side + 1, [2, len(images)])
+    return np.stack([image[top:top + side, left:left + side]
+                     for image, top, left in zip(images, tops, lefts)])
 
 
 def flip(images, chosen):
@@ -57,15 +46,13 @@ def flip(images, chosen):
     return np.where(chosen[:, None, None, None], images[:, :, ::-1], images)
 
 
-def cutout(images, rng, size, fill=(125, 123, 114)):
+def cutout(images, rng, size):
     """Fill a random square of `size` pixels with the mean colour (cutout, arXiv 1708.04552)."""
-    count, height, width, _ = images.shape
-    top = rng.randint(0, height - size + 1, count)[:, None]
-    left = rng.randint(0, width - size + 1, count)[:, None]
-    rows, columns = np.arange(height), np.arange(width)
-    covered = (((rows >= top) & (rows < top + size))[:, :, None]
-               & ((columns >= left) & (columns < left + size))[:, None, :])
-    return np.where(covered[..., None], np.array(fill, np.uint8), images)
+    result = images.copy()
+    tops, lefts = rng.randint(0, images.shape[1] - size + 1, [2, len(images)])
+    for image, top, left in zip(result, tops, lefts):
+        image[top:top + size, left:left + size] = 125, 123, 114
+    return result
 
 
 def random_resized_crop(images, rng, side, largest):
@@ -91,15 +78,14 @@ def resize_down(images, side):
 
 
 def scale_jitter(images, rng, prob, scales, stretch=4 / 3):
-    """Scale, stretch and shift images at random, each with probability `prob`.
+    """Scale, stretch and shift an image uint8 [S,S,3] at random, with probability `prob`.
 
     Photographs show objects at sizes that CIFAR-10 does not have, and squashing a rectangle to a
-    square stretches them. Beyond the border: reflect padding.
+    square stretches them. Beyond the border: reflect padding. Logarithms are uniform.
 
     Args:
-        images: uint8 [N,H,H,3].
-        scales: (smallest, largest) factor of size; its logarithm is uniform.
-        stretch: largest ratio between the factors of width and height; its logarithm is uniform.
+        scales: (smallest, largest) factor of size.
+        stretch: largest ratio between the factors of width and height.
     """
     drawn = [rng.uniform(low, high, len(images)) for low, high in (
         (0, 1), np.log(scales), np.log((1 / stretch, stretch)), (-0.5, 0.5), (-0.5, 0.5))]
@@ -142,11 +128,8 @@ TURN_RGB = np.linalg.inv(YIQ).dot(TURN).dot(YIQ).T.astype(np.float32)
 
 
 def colour_jitter(images, rng, prob, strength):
-    """Change brightness, contrast and saturation (Howard 2013, arXiv 1312.5402).
-
-    Each image uint8 [H,W,3] is changed with probability `prob`, by factors from 1 - strength to
-    1 + strength; the saturation by twice that.
-    """
+    """Change brightness, contrast and saturation of an image uint8 [H,W,3] with probability `prob`,
+    by factors of 1 - strength to 1 + strength, or twice that (Howard 2013, arXiv 1312.5402)."""
     chosen = np.flatnonzero(rng.uniform(0, 1, len(images)) < prob)
     brightness, contrast, saturation = [
         1 + strength * rng.uniform(-most, most, len(images)).astype(np.float32)[chosen, None, None,
@@ -193,8 +176,8 @@ def dark(images, rng, prob):
                    pixels + noise * rng.standard_normal(pixels.shape).astype(np.float32))
 
 
-def tilt(images, rng, prob, most=20):
-    """Rotate an image uint8 [S,S,3] by up to `most` degrees, with probability `prob`.
+def tilt(images, rng, prob):
+    """Rotate an image uint8 [S,S,3] by up to 20 degrees, with probability `prob`.
 
     Half of them are shown whole, with corners of one colour, mostly black or white; of the others
     the largest square without corners is shown.
@@ -202,7 +185,7 @@ def tilt(images, rng, prob, most=20):
     side = images.shape[1]
 
     def rotated(image):
-        angle, whole = rng.uniform(-most, most), rng.rand() < 0.5
+        angle, whole = rng.uniform(-20, 20), rng.rand() < 0.5
         turned = image.rotate(angle, Image.BICUBIC, whole, fillcolor=plain_colour(rng))
         if not whole:
             radians = np.deg2rad(abs(angle))
@@ -212,35 +195,29 @@ def tilt(images, rng, prob, most=20):
     return with_pillow(images, rng, prob, rotated)
 
 
-def closer(images, rng, prob, least=0.5, most=0.8):
-    """Crop a square from an image uint8 [S,S,3] and enlarge it again, with probability `prob`.
+def closer(images, rng, prob):
+    """Enlarge a square, of 0.5 to 0.8 of the side, of an image uint8 [S,S,3] with this probability.
 
     A photograph may show a part, a head above all, where CIFAR-10 shows a whole animal.
-
-    Args:
-        least, most: the side of the square relative to the image's.
     """
     side = images.shape[1]
 
     def cropped(image):
-        edge = side * rng.uniform(least, most)
+        edge = side * rng.uniform(0.5, 0.8)
         left, top = (side - edge) * rng.uniform(0.2, 0.8, 2)
         return image.resize((side, side), Image.BICUBIC, (left, top, left + edge, top + edge))
     return with_pillow(images, rng, prob, cropped)
 
 
-def on_ground(images, rng, prob, least=0.4, most=0.8):
-    """Show an image uint8 [S,S,3] small on a ground, with probability `prob`.
+def on_ground(images, rng, prob):
+    """Show an image uint8 [S,S,3], 0.4 to 0.8 as large, on a ground, with probability `prob`.
 
     The ground is of one colour or, as often, an enlarged part of another of the images.
-
-    Args:
-        least, most: the side of the small image relative to that of the ground.
     """
     side = images.shape[1]
 
     def placed(image):
-        width, height = rng.randint(int(least * side), int(most * side) + 1, 2)
+        width, height = rng.randint(int(0.4 * side), int(0.8 * side) + 1, 2)
         left, top = rng.randint(0, side - width + 1), rng.randint(0, side - height + 1)
         ground = Image.new("RGB", image.size, plain_colour(rng))
         if rng.rand() < 0.5:

@@ -6,7 +6,6 @@ a server. Each side tries the other's port once a second; at last task 0 says ho
 """
 import contextlib
 import functools
-import glob
 import json
 import os
 import subprocess
@@ -19,7 +18,6 @@ from tqdm import tqdm
 from ex03_cifar.graph import build
 from ex03_cifar.towers import towers
 from support import console
-from support.checkpoint import MANIFEST
 from support.console import REPOSITORY, Interrupted, UsageError, UserError, reason, say
 from support.environment import cores
 from support.ports import bound, free_addresses, restrict, silence, split
@@ -27,6 +25,7 @@ from support.tf1 import tf
 
 DEVICE = "/job:worker/replica:0/task:%d/device:CPU:0"
 LOST = 20  # seconds without an answer
+START = 600  # seconds, for the other tasks to be started
 
 
 def run(options, train):
@@ -39,26 +38,30 @@ def run(options, train):
         UserError: a task is missing, lost or another one; in a worker also: task 0 has failed.
     """
     if options.task:
-        return work(options.cluster, options.task, options.cluster_timeout)
-    with local_workers(options) as (addresses, *local), lead(addresses, *local, options) as target:
+        return work(options.cluster, options.task)
+    addresses = options.cluster or free_addresses(options.processes)
+    with lead(addresses, options.processes) as target:
         train(functools.partial(cluster_session, target, len(addresses)))
 
 
 # ---- Task 0 ----
 @contextlib.contextmanager
-def lead(addresses, threads, children, options):
-    """Start the server and meet the workers; the context gives the `target` of sessions.
+def lead(addresses, processes):
+    """Start the server, and so many processes on this machine; meet the workers.
 
-    At the end the workers are told the outcome. Once one is lost, the process ends with code 1.
+    The context gives the `target` of sessions. At the end the workers are told the outcome. Once
+    one is lost, the process ends with code 1.
     """
-    server, workers, over, outcome = serve(addresses, 0, threads), [], threading.Event(), [0, ""]
+    threads, over = max(1, cores() // processes), threading.Event()
+    children = [start_worker(addresses, task, threads) for task in range(1, processes)]
+    workers, outcome = [], [0, ""]
     try:
+        server = serve(addresses, 0, threads)
         for task in range(1, len(addresses)):
-            wait_for(addresses, 0, task, options.cluster_timeout, children[task - 1:task])
+            wait_for(addresses, 0, task, children[task - 1:task])
             workers.append(open_note(server.target, task))
             check(addresses, task, *workers[-1])
-        threading.Thread(target=watch, args=(addresses, over, options.checkpoint_dir),
-                         daemon=True).start()
+        threading.Thread(target=watch, args=(addresses, over), daemon=True).start()
         yield server.target
     except BaseException as error:
         if isinstance(error, tf.errors.OpError):
@@ -70,6 +73,9 @@ def lead(addresses, threads, children, options):
         for session, note in workers:
             with contextlib.suppress(tf.errors.OpError):
                 note.load(json.dumps(outcome), session)
+        for child in children:
+            child.kill()
+            child.wait()
 
 
 def check(addresses, task, session, note):
@@ -87,7 +93,7 @@ def check(addresses, task, session, note):
             title(addresses, task), title(addresses, 0), theirs, ours))
 
 
-def watch(addresses, over, folder):
+def watch(addresses, over):
     """Try the workers' ports every second, until the event `over`; end the process if one is lost.
 
     At once, since a step that waits for a lost task may never end (TensorFlow 1.15).
@@ -96,11 +102,10 @@ def watch(addresses, over, folder):
         for task in range(1, len(addresses)):
             problem = silence(addresses[task], LOST)
             if problem and not over.is_set():
-                saved = glob.glob(os.path.join(glob.escape(folder), "state", "step-*", MANIFEST))
                 with tqdm.external_write_mode(sys.stderr):  # above the progress bar
-                    console.complain("%s has ended: %s. Start every task again%s." % (
-                        title(addresses, task), problem, ", task 0 without --fresh: it resumes "
-                        "from the last saved state" if saved else "; nothing had been saved"))
+                    console.complain("%s has ended: %s. Start every task again, task 0 without "
+                                     "--fresh: it resumes from the last saved state, if there is "
+                                     "one." % (title(addresses, task), problem))
                     os._exit(1)
 
 
@@ -114,18 +119,17 @@ def cluster_session(target, tasks, *arguments):
 
 
 # ---- The workers ----
-def work(addresses, task, timeout, threads=0):
+def work(addresses, task, threads=0):
     """Run a server until task 0 has ended.
 
     Raises:
-        UserError: task 0 did not come, is lost or has failed.
-        Interrupted: task 0 was interrupted.
+        UserError: task 0 did not come, is lost or has failed; `Interrupted` if it was.
     """
     server = serve(addresses, task, threads)
     session, note = open_note(server.target, task)
     mine = outcome = identity(addresses, task)
     note.load(mine, session)
-    wait_for(addresses, task, 0, timeout)
+    wait_for(addresses, task, 0)
     say("Task %d computes for %s." % (task, title(addresses, 0)))
     problem = ""
     while outcome == mine and not problem:
@@ -141,7 +145,7 @@ def work(addresses, task, timeout, threads=0):
 # ---- All tasks ----
 def serve(addresses, task, threads):
     """Start TensorFlow's server, with so many threads that compute (0: one per core); return it."""
-    # Neither TensorFlow nor gRPC logs, nor does gRPC wait for a server that is lost.
+    # Neither TensorFlow nor gRPC logs, nor does gRPC wait for a lost server.
     os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", GRPC_VERBOSITY="NONE", GRPC_FAIL_FAST="true")
     host, port = split(addresses[task])
     try:
@@ -174,17 +178,17 @@ def identity(addresses, task):
     return "task %d of %s, TensorFlow %s" % (task, ",".join(addresses), tf.VERSION)
 
 
-def wait_for(addresses, task, other, timeout, children=()):
+def wait_for(addresses, task, other, children=()):
     """Wait until another task's server answers. Raises UserError if it does not in time."""
-    say("Task %d waits for %s, %g s at most." % (task, title(addresses, other), timeout))
-    deadline = time.monotonic() + timeout
+    say("Task %d waits for %s, %g s at most." % (task, title(addresses, other), START))
+    deadline = time.monotonic() + START
     while silence(addresses[other], LOST):
         for child in children:
             if child.poll() is not None:
                 raise UserError("task %d has ended, with exit code %d." % (other, child.poll()))
         if time.monotonic() > deadline:
-            raise UserError("%s did not answer within %g s: start it, or give a longer "
-                            "--cluster-timeout." % (title(addresses, other), timeout))
+            raise UserError("%s did not answer within %g s: start all tasks again."
+                            % (title(addresses, other), START))
         time.sleep(0.2)
 
 
@@ -194,23 +198,12 @@ def title(addresses, task):
 
 
 # ---- All processes on one machine ----
-@contextlib.contextmanager
-def local_workers(options):
-    """Start the workers of `--processes`; the context gives (addresses, threads, processes)."""
-    addresses = options.cluster or free_addresses(options.processes)
-    threads, children = max(1, cores() // options.processes), []
-    try:
-        for task in range(1, options.processes):
-            children.append(subprocess.Popen(
-                [sys.executable, "-m", "ex03_cifar.cluster",
-                 json.dumps([addresses, task, options.cluster_timeout, threads])],
-                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd=REPOSITORY,
-                start_new_session=True))  # Ctrl-C goes to this process only
-        yield addresses, threads, children
-    finally:
-        for child in children:
-            child.kill()
-            child.wait()
+def start_worker(addresses, task, threads):
+    """Start a worker of `--processes`; return its process."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "ex03_cifar.cluster", json.dumps([addresses, task, threads])],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd=REPOSITORY,
+        start_new_session=True)  # Ctrl-C goes to this process only
 
 
 def child():

@@ -13,7 +13,6 @@ from support.tf1 import kept_in_float32, tf
 MEAN = (125.3, 123.0, 113.9)  # of each channel over the training set, in pixel values
 DEVIATION = (63.0, 62.1, 66.7)
 
-WHITENING_SIZE = 2  # pixels, the side of the patches that the first convolution decorrelates
 MOMENTUM, EPSILON = 0.9, 1e-5  # of batch normalisation
 LOGIT_SCALE = 1 / 9  # keeps the untrained network's predictions close to uniform
 
@@ -56,14 +55,15 @@ def normalise(images):
 def whitening(x, kernel):
     """2x2 patches -> 24 uncorrelated channels [N,H-1,W-1,24]; the kernel is not trained."""
     initializer = tf.zeros_initializer() if kernel is None else tf.constant_initializer(kernel)
-    return tf.layers.conv2d(x, 2 * 3 * WHITENING_SIZE ** 2, WHITENING_SIZE, use_bias=False,
-                            kernel_initializer=initializer, trainable=False, name="whitening")
+    return tf.layers.conv2d(x, 24, 2, use_bias=False, kernel_initializer=initializer,
+                            trainable=False, name="whitening")
 
 
 def block(x, filters, convolutions, training, large_batch, name):
     """[N,H,W,C] -> [N,H//2,W//2,filters]; a third convolution ends a residual branch."""
     with tf.variable_scope(name):
-        x = max_pooling(convolution(x, filters, large_batch, "conv1"))
+        x = convolution(x, filters, large_batch, "conv1")
+        x = tf.layers.max_pooling2d(x, 2, 2, name="pool")
         x = silu(batch_normalization(x, training, "norm1"), fused=training)
         shortcut = x
         for number in range(2, convolutions + 1):
@@ -84,11 +84,6 @@ def convolution(x, filters, large_batch, name):
 def is_kernel(name):
     """Return whether a variable of this name is the kernel of a `convolution`."""
     return "/conv" in name
-
-
-def max_pooling(x):
-    """The maxima of 2x2 pixels: [N,H,W,C] -> [N,H//2,W//2,C]."""
-    return tf.layers.max_pooling2d(x, 2, 2, name="pool")
 
 
 def batch_normalization(x, training, name):
@@ -131,11 +126,8 @@ def whitening_kernel(images, epsilon=5e-4):
         epsilon: added to the eigenvalues, so that noise is not amplified.
     """
     pixels = (images.astype(np.float32) - MEAN) / DEVIATION
-    size, count = WHITENING_SIZE, len(images)
-    height, width = pixels.shape[1] - size + 1, pixels.shape[2] - size + 1
-    patches = np.stack([pixels[:, row:row + height, column:column + width]
-                        for row in range(size) for column in range(size)], axis=3)
-    patches = patches.reshape(count * height * width, -1)
+    corners = pixels[:, :-1, :-1], pixels[:, :-1, 1:], pixels[:, 1:, :-1], pixels[:, 1:, 1:]
+    patches = np.stack(corners, axis=3).reshape(-1, 12)
     eigenvalues, eigenvectors = np.linalg.eigh(patches.T.dot(patches) / len(patches))
-    filters = (eigenvectors / np.sqrt(eigenvalues + epsilon)).reshape(size, size, 3, -1)
+    filters = (eigenvectors / np.sqrt(eigenvalues + epsilon)).reshape(2, 2, 3, 12)
     return np.concatenate([filters, -filters], axis=-1).astype(np.float32)

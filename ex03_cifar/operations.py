@@ -11,9 +11,7 @@ SIDE_BY_SIDE_FROM = 384 * 384  # bfloat16: channels * filters
 def convolution(x, kernel, name, large_batch):
     """Convolve x [N,H,W,C] with a kernel [3,3,C,F] of the same dtype, padding "SAME" -> [N,H,W,F].
 
-    Args:
-        large_batch: whether N is usually large, so that it pays to transform the kernel or the
-            images before.
+    In a `large_batch` it pays to transform the kernel or the images before.
     """
     def convolve(x, kernel):
         return tf.nn.conv2d(x, kernel, strides=[1, 1, 1, 1], padding="SAME", name=name)
@@ -65,11 +63,8 @@ def kernel_gradient(x, dy):
     """Return the gradient float32 [3,3,C,F] of a convolution's kernel as nine matrix products.
 
     Each element of the kernel multiplies a shifted image. With many channels and few pixels,
-    oneDNN's bfloat16 takes two to four times as long for the same sums.
-
-    Args:
-        x: [N,H,W,C], the input of the convolution.
-        dy: [N,H,W,F], the gradient of its output.
+    oneDNN's bfloat16 takes two to four times as long for the same sums. The input is x [N,H,W,C],
+    the gradient of the output dy [N,H,W,F].
     """
     channels, filters = int(x.shape[-1]), int(dy.shape[-1])
     height, width = tf.shape(x)[1], tf.shape(x)[2]
@@ -89,13 +84,10 @@ def kernel_gradient(x, dy):
 def silu(x, fused):
     """Return SiLU, x * sigmoid(x) (Elfwing et al. 2017, arXiv 1702.03118), computed in float32.
 
-    In bfloat16 XLA compiles each direction into one loop; TensorFlow has an operation, and a pass
-    over memory, for each sign in the formula. Compiling takes time: worth it in training only. In
-    float32 it would gain 1 to 2 % and cost the bits of a run that is resumed: a new shape is not
-    compiled at once, and rounded in another way until it is.
-
-    Args:
-        fused: whether XLA compiles it.
+    If `fused`, XLA compiles each direction into one loop in bfloat16; TensorFlow has an operation,
+    and a pass over memory, for each sign in the formula. Compiling takes time: worth it in training
+    only. In float32 it would gain 1 to 2 % and cost the bits of a run that is resumed: a new shape
+    is not compiled at once, and rounded in another way until it is.
     """
     if x.dtype != tf.bfloat16 or not fused:
         return tf.nn.swish(x)

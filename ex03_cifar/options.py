@@ -6,7 +6,7 @@ import socket
 from ex03_cifar import RELEASE, RUN
 from ex03_cifar.recipes import RECIPES
 from support.arguments import (add_recipe_options, add_training_options, choose_folders,
-                               chosen_recipe, number, whole_number)
+                               chosen_recipe, whole_number)
 from support.console import Parser, reason
 from support.tf1 import fastest
 
@@ -20,12 +20,6 @@ def parse(arguments=None):
     run = options.parse_args(arguments)
     recipe = chosen_recipe(options, run, RECIPES)
     choose_folders(run, RUN, RELEASE, RUN)
-    check_cluster(options, run, recipe.batch_size)
-    return recipe, run
-
-
-def check_cluster(options, run, batch_size):
-    """Refuse options for several processes that contradict one another; complete `run.task`."""
     if (run.cluster is None) != (run.task is None):
         options.error("--cluster and --task go together: the first names all machines, the second "
                       "which of them this is, counted from 0")
@@ -34,9 +28,11 @@ def check_cluster(options, run, batch_size):
     if run.cluster and run.task >= len(run.cluster):
         options.error("--task %d: --cluster has the tasks 0 to %d"
                       % (run.task, len(run.cluster) - 1))
-    if max(len(run.cluster or ()), run.processes) > batch_size:
-        options.error("--batch-size %d: expected at least one image for each process" % batch_size)
+    if max(len(run.cluster or ()), run.processes) > recipe.batch_size:
+        options.error("--batch-size %d: expected at least one image for each process"
+                      % recipe.batch_size)
     run.task = run.task or 0
+    return recipe, run
 
 
 def parser():
@@ -57,8 +53,6 @@ def parser():
     several.add_argument("--task", metavar="N", type=whole_number(0),
                          help="Place of this process in the list, from 0; task 0 validates, saves "
                               "and resumes.")
-    several.add_argument("--cluster-timeout", metavar="SECONDS", type=number(0, 86400), default=300,
-                         help="Longest time to wait for the others (default: %(default)s).")
     several.add_argument("--processes", metavar="N", type=whole_number(1, 64), default=1,
                          help="Number of processes to start on this machine, instead of --cluster; "
                               "they divide its processors (default: %(default)s).")
@@ -70,8 +64,7 @@ def addresses(text):
     found = []
     for address in text.split(","):
         host, _, port = address.rpartition(":")
-        if not re.match(r"[\w.-]+\Z", host) or not re.match(r"[0-9]+\Z", port) or not (
-                1 <= int(port) <= 65535):
+        if not re.match(r"[\w.-]+:[0-9]{1,5}\Z", address) or not 1 <= int(port) <= 65535:
             raise argparse.ArgumentTypeError("expected HOST:PORT,HOST:PORT,..., each HOST a name "
                                              "or an IPv4 address, got %r" % address)
         try:

@@ -13,6 +13,19 @@ from ex03_cifar import SIDE
 from support.arguments import check_settings, setting
 
 
+# A part of a run, from the fraction `begin` of its steps to `end`: random crops of up to `crop`
+# pixels are resized to `side`.
+Stage = namedtuple("Stage", "side crop begin end")
+
+# What a recipe makes of its run. All but `stages` count images or steps, not fractions.
+# epoch_sizes: how many images each epoch sees
+# full_epochs: how many epochs see all images
+# random_images: how many images of a later epoch are selected at random
+# epoch_ends: the step after the last one of each epoch; a batch is never cut short
+# stages: `Stage`s, the last one of whole images
+Schedule = namedtuple("Schedule", "epoch_sizes full_epochs random_images epoch_ends stages")
+
+
 @dataclass(frozen=True)
 class Recipe:
     """The hyper-parameters of a training run. A ValueError names the option that is wrong."""
@@ -74,9 +87,19 @@ class Recipe:
             raise ValueError("--%s: %s" % (option, problem))
 
     @property
+    @functools.lru_cache(maxsize=None)
     def schedule(self):
         """What follows from it in time, as a `Schedule`."""
-        return schedule(self)
+        count = self.images - self.validation
+        full_epochs = min(self.epochs, max(1, round(self.selection_start * self.epochs)))
+        random_images = int(self.random_fraction * count)
+        selected = int(self.hard_fraction * count) + random_images
+        sizes = [count] * full_epochs + [selected] * (self.epochs - full_epochs)
+        ends = np.cumsum([size // self.batch_size for size in sizes]).tolist()
+        bounds = (0,) + self.stage_ends + (1,)
+        stages = map(Stage, self.stage_sides + (SIDE,), self.stage_crops + (SIDE,),
+                     bounds, bounds[1:])
+        return Schedule(tuple(sizes), full_epochs, random_images, tuple(ends), tuple(stages))
 
 
 def contradictions(recipe):
@@ -98,39 +121,11 @@ def contradictions(recipe):
         yield "hard-fraction", "with --random-fraction it selects more than all images"
     if recipe.validation >= recipe.images:
         yield "validation", "that leaves none of %d images (--images) to train on" % recipe.images
-    if min(schedule(recipe).epoch_sizes) < recipe.batch_size:
+    least = min(recipe.schedule.epoch_sizes)
+    if least < recipe.batch_size:
         yield "batch-size", ("of %d images (--images) %d are held out (--validation), and an epoch "
                              "sees %d of the rest: that is less than a batch of %d"
-                             % (recipe.images, recipe.validation,
-                                min(schedule(recipe).epoch_sizes), recipe.batch_size))
-
-
-# A part of a run, from the fraction `begin` of its steps to `end`: random crops of up to `crop`
-# pixels are resized to `side`.
-Stage = namedtuple("Stage", "side crop begin end")
-
-# What a recipe makes of its run. All but `stages` count images or steps, not fractions.
-# epoch_sizes: how many images each epoch sees
-# full_epochs: how many epochs see all images
-# random_images: how many images of a later epoch are selected at random
-# epoch_ends: the step after the last one of each epoch; a batch is never cut short
-# stages: `Stage`s, the last one of whole images
-Schedule = namedtuple("Schedule", "epoch_sizes full_epochs random_images epoch_ends stages")
-
-
-@functools.lru_cache(maxsize=None)
-def schedule(recipe):
-    """Return the `Schedule` of a `Recipe`."""
-    count = recipe.images - recipe.validation
-    full_epochs = min(recipe.epochs, max(1, round(recipe.selection_start * recipe.epochs)))
-    random_images = int(recipe.random_fraction * count)
-    selected = int(recipe.hard_fraction * count) + random_images
-    sizes = [count] * full_epochs + [selected] * (recipe.epochs - full_epochs)
-    ends = np.cumsum([size // recipe.batch_size for size in sizes]).tolist()
-    bounds = (0,) + recipe.stage_ends + (1,)
-    stages = map(Stage, recipe.stage_sides + (SIDE,), recipe.stage_crops + (SIDE,),
-                 bounds, bounds[1:])
-    return Schedule(tuple(sizes), full_epochs, random_images, tuple(ends), tuple(stages))
+                             % (recipe.images, recipe.validation, least, recipe.batch_size))
 
 
 FAST = Recipe()

@@ -48,11 +48,7 @@ def begin_epoch(samples, recipe, epoch):
 def select(losses, rng, size, random_images):
     """Return the indices of all images, int [N]: the `size` selected ones first, in random order.
 
-    Selected are `random_images` drawn from all but the hardest, and the hardest for the rest.
-
-    Args:
-        losses: float [N].
-        rng: `np.random.RandomState`.
+    Selected are those of the highest `losses`, float [N], and `random_images` of the others.
     """
     hardest, others = np.split(np.argsort(-losses, kind="mergesort"), [size - random_images])
     drawn, left_out = np.split(rng.permutation(others), [random_images])
@@ -63,11 +59,9 @@ def batches(images, samples, recipe, start):
     """Yield (epoch, indices int32 [N], batch uint8 [N,S,S,3]) of each step, from step `start` on.
 
     While a step is trained the next batch is made, except across the end of an epoch: the next
-    epoch's images are selected by the losses. Random numbers depend on the seed and the step
-    alone, so that a resumed run needs no memory of the batches before.
-
-    Args:
-        samples: as `new_samples` returns it; updated where an epoch begins.
+    epoch's images are selected by the losses in `samples` (`new_samples`), which is updated then.
+    Random numbers depend on the seed and the step alone, so that a resumed run needs no memory of
+    the batches before.
     """
     size, ends = recipe.batch_size, recipe.schedule.epoch_ends
     with ThreadPoolExecutor(1) as pool:

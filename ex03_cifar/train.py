@@ -45,8 +45,7 @@ def train(recipe, run, open_session=training_session):
     """Train, or resume an interrupted run; write the weights and draw the training curves.
 
     Args:
-        recipe: a `recipes.Recipe`.
-        run: where to read and write, as `options.parse` returns it.
+        recipe, run: as `options.parse` returns them.
         open_session: builds the graph and opens a session, as `graph.training_session` does.
     Raises:
         Interrupted: on Ctrl-C or SIGTERM, after the state was saved.
@@ -110,11 +109,8 @@ def taught_probabilities(folders, images):
 
 
 def probabilities_to_learn(labels, recipe, taught=None):
-    """Return the targets float32 [N,10] of labels int32 [N], smoothed.
-
-    Args:
-        taught: float32 [N,10], what teachers say of the images; counts by `recipe.distillation`.
-    """
+    """Return the targets float32 [N,10]: the smoothed labels, int32 [N], and by the weight
+    `recipe.distillation` what teachers say of the images, float32 [N,10]."""
     smoothing = np.float32(recipe.label_smoothing)
     targets = np.eye(10, dtype=np.float32)[labels] * (1 - smoothing) + smoothing / 10
     if taught is not None:
@@ -139,7 +135,10 @@ def fit(session, model, recipe, run, state, saved, training_set, held_out):
             train_step(session, model, saved, indices, {
                 model.images: batch, model.labels: labels[indices],
                 model.targets: targets[indices]})
-            show_progress(bar, saved.notes["sums"], epoch, len(batch))
+            loss, correct, seen = saved.notes["sums"]
+            bar.set_postfix_str("epoch %d, loss %.3f, accuracy %.1f %%" % (
+                epoch + 1, loss / seen, 100 * correct / seen), refresh=False)
+            bar.update(len(batch))
             if saved.step == ends[epoch]:
                 rate = (saved.step - start) * recipe.batch_size / (time.monotonic() - began)
                 end_epoch(session, model, saved.notes, held_out, rate)
@@ -159,14 +158,6 @@ def train_step(session, model, saved, indices, feed):
     saved.arrays["losses"][indices] = losses
     sums = saved.notes["sums"]
     sums[:] = sums[0] + float(loss) * len(indices), sums[1] + int(correct), sums[2] + len(indices)
-
-
-def show_progress(bar, sums, epoch, count):
-    """Advance the bar by `count` images; show the loss and the accuracy of the epoch so far."""
-    loss, correct, seen = sums
-    bar.set_postfix_str("epoch %d, loss %.3f, accuracy %.1f %%"
-                        % (epoch + 1, loss / seen, 100 * correct / seen), refresh=False)
-    bar.update(count)
 
 
 def end_epoch(session, model, notes, held_out, rate):

@@ -106,15 +106,9 @@ def matrices(size):
     return inputs, kernel, outputs
 
 
-def tables():
-    """Return `matrices` of all sizes, three float32 arrays that are padded with zeros."""
-    most = SIZES[-1] + KERNEL - 1
-    padded = [np.zeros([len(SIZES), most, columns], np.float32)
-              for columns in (most, KERNEL, SIZES[-1])]
-    for number, size in enumerate(SIZES):
-        for table, matrix in zip(padded, matrices(size)):
-            table[number, :matrix.shape[0], :matrix.shape[1]] = matrix
-    return padded
-
-
-TABLES = tables()
+# `matrices` of all sizes, each padded with zeros.
+TABLES = [np.zeros([len(SIZES), SIZES[-1] + KERNEL - 1, columns], np.float32)
+          for columns in (SIZES[-1] + KERNEL - 1, KERNEL, SIZES[-1])]
+for number, size in enumerate(SIZES):
+    for table, matrix in zip(TABLES, matrices(size)):
+        table[number, :matrix.shape[0], :matrix.shape[1]] = matrix

@@ -17,9 +17,8 @@ class MuonOptimizer(tf.train.Optimizer):
         """Return the optimizer.
 
         Args:
-            learning_rate, momentum: each a float or a scalar float32 tensor.
-            precision: dtype of the orthogonalisation, "float32" or "bfloat16", which is precise
-                enough (the write-up uses it).
+            learning_rate, momentum: floats or scalar float32 tensors.
+            precision: dtype of the orthogonalisation; "bfloat16" is enough (the write-up uses it).
         """
         super(MuonOptimizer, self).__init__(use_locking=False, name=name)
         self._learning_rate = learning_rate
@@ -44,9 +43,8 @@ def orthogonalise(matrix, precision="float32", steps=3):
     """Return the float32 matrix [M,F] with all singular values near 1, by Newton-Schulz iterations.
 
     The quintic 3.4445 x - 4.7750 x^3 + 2.0315 x^5 moves every singular value from (0, 1] close to
-    1 within a few iterations, by matrix products alone (the Muon write-up derives it). A step is
-    x <- p(x x^T) x, whose p commutes with x x^T: the steps are taken on that small square matrix,
-    and all of them applied to x at once.
+    1 within a few steps (the Muon write-up derives it). A step is x <- p(x x^T) x, whose p commutes
+    with x x^T: all are taken on that small square matrix, and applied to x at once.
     """
     tall = matrix.shape[0] > matrix.shape[1]
     x = tf.cast(matrix / (tf.norm(matrix) + 1e-7), precision)
@@ -62,13 +60,11 @@ def orthogonalise(matrix, precision="float32", steps=3):
 
 
 def minimise(loss, groups, step):
-    """Return the operation that trains one step, each group of variables by its own optimizer.
-
-    It does for several optimizers what `tf.train.Optimizer.minimize` does for one.
+    """Return the operation that trains one step, as one optimizer's `minimize` does.
 
     Args:
         loss: scalar, to be minimised.
-        groups: [(optimizer, variables)].
+        groups: [(optimizer, variables)], each group of variables has its own optimizer.
         step: the global step, incremented at the end.
     """
     trained = [variable for _, variables in groups for variable in variables]

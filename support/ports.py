@@ -17,14 +17,10 @@ def split(address):
 
 def bound(host, port):
     """Return a socket that is bound to this address alone. Raises: OSError."""
-    stream = socket.socket(socket.AF_INET)
-    try:
-        if os.name == "posix":  # elsewhere it would share a port that is in use
-            stream.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        stream.bind((host, port))
-    except OSError:
-        stream.close()
-        raise
+    stream = socket.socket()
+    if os.name == "posix":  # elsewhere it would share a port that is in use
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    stream.bind((host, port))
     return stream
 
 
@@ -47,10 +43,9 @@ def silence(address, seconds):
 
 
 def restrict(port, host):
-    """Let this process's server on a port be reached by one of the machine's addresses only.
+    """Let this process's server on a port be reached by one of the machine's IPv4 addresses only.
 
-    For a server that listens on all of them and has no option for it, such as TensorFlow's: the
-    kernel drops what comes to the port for another address (a socket filter, `man 7 socket`).
+    The kernel drops what comes to the port for another one (a socket filter, `man 7 socket`).
 
     Returns:
         whether the system has such filters, as Linux.
@@ -59,7 +54,7 @@ def restrict(port, host):
     """
     if not os.path.isdir("/proc/self/fd"):
         return False
-    address, = struct.unpack("!I", socket.inet_aton(socket.gethostbyname(host)))
+    address, = struct.unpack("!I", socket.inet_aton(host))
     # The address of arrival stands 16 bytes into the IPv4 header. An IPv6 one has the middle of
     # the sender's address there, hence the look at the version before.
     network_header = 0x100000000 - 0x100000

@@ -1,4 +1,5 @@
 """How pytest runs these tests, and what they share: small data sets, weights, a TensorFlow that fails."""
+import signal
 import sys
 
 import numpy as np
@@ -6,7 +7,10 @@ import pytest
 from helpers import generated_images, release, write_batch, write_idx
 
 from support import console
-from support.run_state import cores
+from support.environment import cores
+
+# A shell's background job ignores Ctrl-C, and so would the programs that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -132,12 +132,11 @@ def test_any_flipped_byte_cut_or_missing_file_is_refused(released):
 
 
 def test_the_refusal_of_evaluate_is_a_sentence_exit_code_2_and_no_answer(
-        released, small_data, tmp_path):
+        released, small_data):
     path, = [os.path.join(released, name) for name in verified(released) if name.endswith(".data-00000-of-00001")]
     with open(path, "r+b") as stream:
         stream.write(b"x")
-    code, text = run("ex03_cifar.evaluate", ["--checkpoint-dir", released, "--data-dir", small_data],
-                     str(tmp_path / "out"))
+    code, text = run("ex03_cifar.evaluate", ["--checkpoint-dir", released, "--data-dir", small_data])
     assert code == 2 and text.startswith("error: %s is damaged" % path) and text.count("\n") == 1
     assert "python -m ex03_cifar.train" in text
 

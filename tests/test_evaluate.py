@@ -31,7 +31,7 @@ def test_the_released_network_reaches_the_accuracy_in_the_readme(real_data, tmp_
     assert os.path.exists(os.path.join(RELEASE, "SHA256SUMS"))
     picture, images = str(tmp_path / "ex03_confusion.png"), 10000 if FULL else 400
     code, text = run(EVALUATE, ["--output-dir", str(tmp_path), "--images", str(images)],
-                     str(tmp_path / "out"), timeout=1200)
+                     timeout=1200)
     assert code == 0, text
     accuracy = float(re.match(r"test accuracy ([\d.]+) %% over %d images" % images, text).group(1))
     calibration = re.search(r"expected calibration error ([\d.]+) %", text).group(1)

@@ -2,38 +2,22 @@
 import numpy as np
 import pytest
 
-from ex03_cifar.classifier import inference_graph
 from ex03_cifar.network import network, partial_identity, whitening_kernel
 from support.tf1 import tf
 from helpers import generated_images
 
 
-def build(images_type=tf.uint8, convolutions=2):
-    images = tf.placeholder(images_type, [None, 32, 32, 3])
-    return images, network(images, [8, 16, 32], convolutions, training=False)
-
-
 def test_floats_are_an_error():
     with tf.Graph().as_default(), pytest.raises(TypeError, match="raw uint8 pixels, not float32"):
-        build(tf.float32)
-
-
-def test_the_layers_are_convolutions_pooling_normalisation_and_a_fully_connected_output():
-    with tf.Graph().as_default() as graph:
-        _, logits = build()
-        kinds = [operation.type for operation in graph.get_operations()]
-    assert kinds.count("Conv2D") == 7  # the whitening one, and two in each block
-    assert kinds.count("MaxPool") == 3
-    assert kinds.count("FusedBatchNormV3") == 7
-    assert kinds.count("MatMul") == 1
-    assert logits.shape.as_list() == [None, 10]
+        network(tf.zeros([1, 32, 32, 3]), [8], 2, training=False)
 
 
 def test_normalisation_is_in_the_graph():
     """The first convolution sees (pixel - mean) / deviation of the raw pixels that were fed."""
     pixels, _ = generated_images(4, seed=0)
     with tf.Graph().as_default() as graph:
-        images, _ = build()
+        images = tf.placeholder(tf.uint8, [None, 32, 32, 3])
+        network(images, [8], 2, training=False)
         first = [o for o in graph.get_operations() if o.type == "Conv2D"][0]
         with tf.Session(graph=graph) as session:
             seen = session.run(first.inputs[0], {images: pixels})
@@ -62,9 +46,7 @@ def test_in_bfloat16_the_blocks_compute_and_the_variables_stay_float32():
         wanted, logits = [network(images, [8, 16, 32], 3, True, np.ones([2, 2, 3, 24], np.float32),
                                   precision) for precision in ("float32", "bfloat16")]
         assert {v.dtype.base_dtype for v in tf.global_variables()} == {tf.float32}
-        kinds = [o.inputs[0].dtype for o in graph.get_operations() if o.type == "Conv2D"]
-        assert kinds.count(tf.bfloat16) == 9 and kinds.count(tf.float32) == 9 + 2
-        assert logits.dtype == tf.float32
+        assert logits.dtype == tf.float32 and logits.shape.as_list() == [None, 10]
         with tf.Session(graph=graph) as session:
             session.run(tf.global_variables_initializer())
             expected, result = session.run([wanted, logits], {images: pixels})
@@ -79,16 +61,3 @@ def test_a_partial_identity_passes_its_input_through():
             result = session.run(output)
     np.testing.assert_allclose(result[..., :5], pixels, atol=1e-6)
     assert (np.abs(result[..., 5:]).max(axis=(0, 1, 2)) > 0.01).all()
-
-
-@pytest.mark.parametrize("convolutions", (2, 3))
-def test_a_release_contains_its_inference_graph(convolutions):
-    with tf.Graph().as_default() as graph:
-        tf.train.import_meta_graph(
-            tf.MetaGraphDef.FromString(inference_graph((8, 16, 32), convolutions, False)))
-        kernels = [o.inputs[1].shape.as_list() for o in graph.get_operations()
-                   if o.type == "Conv2D"]
-    expected = [[2, 2, 3, 24]]
-    for before, filters in ((24, 8), (8, 16), (16, 32)):
-        expected += [[3, 3, before, filters]] + [[3, 3, filters, filters]] * (convolutions - 1)
-    assert kernels == 2 * expected  # in float32 and in bfloat16

@@ -3,7 +3,6 @@ import numpy as np
 import pytest
 
 from ex03_cifar import operations
-from ex03_cifar.network import network
 from support.tf1 import tf
 
 ROUNDING = 0.05  # oneDNN adds some small convolutions up in bfloat16, with 8 bits
@@ -47,39 +46,3 @@ def test_silu_and_its_gradient_are_those_of_float32(fused):
         ours, plain = compared(lambda x: operations.silu(x, fused), tf.nn.swish, x)
     for one, other in zip(ours, plain):
         assert np.linalg.norm(one - other) < ROUNDING * np.linalg.norm(other)
-
-
-def test_the_first_run_gives_the_bits_of_all_others():
-    """XLA compiles what has run a few times; a run that is resumed begins at the first again."""
-    with tf.Graph().as_default(), tf.Session() as session:
-        x = tf.placeholder(tf.bfloat16, [None, 9, 9, 16])
-        y = operations.silu(x, fused=True)
-        values = session.run(tensors([20, 9, 9, 16])[0])
-        results = [session.run([y] + tf.gradients(y, x), {x: values}) for _ in range(6)]
-    for later in results[1:]:
-        for one, other in zip(results[0], later):
-            assert one.tobytes() == other.tobytes()
-
-
-def marks(training, precision, large_batch):
-    """Return the types of a network's operations, and the attributes that are XLA's."""
-    with tf.Graph().as_default() as graph:
-        logits = network(tf.zeros([2, 32, 32, 3], tf.uint8), (8, 64, 256), 2, training,
-                         precision=precision, large_batch=large_batch)
-        tf.gradients(logits, tf.trainable_variables())
-        return {operation.type for operation in graph.get_operations()}, {
-            name for operation in graph.get_operations() for name in operation.node_def.attr
-            if "Xla" in name}
-
-
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_few_images_are_left_to_tensorflows_own_operations(precision):
-    kinds, compiled = marks(False, precision, large_batch=False)
-    assert not compiled
-    assert "Conv2D" in kinds and ("BatchMatMulV2" in kinds) == (precision == "bfloat16")
-
-
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_training_multiplies_matrices_and_compiles_silu_in_bfloat16(precision):
-    kinds, compiled = marks(True, precision, large_batch=True)
-    assert "BatchMatMulV2" in kinds and bool(compiled) == (precision == "bfloat16")

@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
-from helpers import ROOT, SAMPLE, TURNED, photograph, predict, release, saved, variables
+from helpers import ROOT, SAMPLE, photograph, predict, release, saved, variables
 from PIL import Image, ImageOps
 
 RELEASE = os.path.join(ROOT, "checkpoints", "cifar10")
@@ -122,7 +122,7 @@ def pictures(tmp_path_factory):
     files = {
         "baseline.jpg": saved(plane, "JPEG", quality=92),
         "transparent.png": saved(transparent, "PNG"),
-        "exif.jpg": saved(car.transpose(TURNED[6]), "JPEG", quality=92, exif=exif.tobytes()),
+        "exif.jpg": saved(car.transpose(Image.ROTATE_90), "JPEG", quality=92, exif=exif.tobytes()),
         "cifar.png": saved(car.resize((32, 32)), "PNG"),
         "large.jpg": saved(car.resize((3000, 2190), Image.BICUBIC), "JPEG", quality=90),
         "grey.png": saved(photograph("bateau").convert("L"), "PNG"),

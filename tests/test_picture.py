@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from helpers import FULL, encodings, formats, mutations, photograph, png, saved
+from helpers import FULL, encodings, mutations, photograph, png, saved
 from PIL import Image
 
 from ex03_cifar.views import cifar_views, picture_views, without_margins
@@ -91,7 +91,7 @@ def test_a_bmp_whose_alpha_is_zero_everywhere_is_opaque(tmp_path):
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's; ./predict is tested for silence
 def test_a_cut_file_is_refused_or_whole(tmp_path):
     """No picture is returned of which a part is missing: gray halves mislead."""
-    for name, content in formats().items():
+    for name, content in encodings(photograph().resize((96, 71))).items():
         whole = small(read(tmp_path, "whole", content, 96))
         for share in np.linspace(0.02, 0.99, 25):
             try:
@@ -105,7 +105,8 @@ def test_a_cut_file_is_refused_or_whole(tmp_path):
 def test_damaged_files_are_pictures_or_refused(tmp_path):
     """Cut, with flipped bits or under another's header; any other error would be a traceback."""
     problems = []
-    for name, content in mutations(formats(), 2000 if FULL else 500, np.random.RandomState(0)):
+    files = encodings(photograph().resize((96, 71)))
+    for name, content in mutations(files, 2000 if FULL else 500, np.random.RandomState(0)):
         try:
             picture_views(read(tmp_path, name, content, 96))
         except PictureError as error:

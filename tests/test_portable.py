@@ -111,22 +111,22 @@ def refusing(change, may_replace=True):
     return changed
 
 
-def done(program, arguments, tmp_path):
+def done(program, arguments):
     """Run a program to its end as on Windows; return what it printed."""
-    code, text = run(program, arguments, str(tmp_path / "output"), prepare=windows)
+    code, text = run(program, arguments, prepare=windows)
     assert code == 0 and "Traceback" not in text, text
     return text
 
 
 def test_predict(tmp_path):
     drawn = tmp_path / "why.png"
-    text = done("predict", ["--explain", str(drawn), SAMPLE], tmp_path)
+    text = done("predict", ["--explain", str(drawn), SAMPLE])
     assert text == "Prédiction: Avion\n" and drawn.read_bytes().startswith(b"\x89PNG")
 
 
 def test_exercise_1(tmp_path):
     folder = tmp_path / "é \x1b[31m"
-    text = done("ex01_filters", ["--output-dir", str(folder)], tmp_path)
+    text = done("ex01_filters", ["--output-dir", str(folder)])
     assert "\x1b" not in text and "\\x1b" in text
     for name in "ex01_horizontal.png", "ex01_vertical.png":
         with open(os.path.join(ROOT, "images", name), "rb") as expected:
@@ -137,15 +137,15 @@ def test_exercise_2(small_fashion, tmp_path):
     arguments = ["--data-dir", str(small_fashion), "--checkpoint-dir", str(tmp_path / "weights"),
                  "--output-dir", str(tmp_path / "drawn"), "--epochs", "1", "--dense-units", "8",
                  "--filters", "4", "4", "4", "--save-every", "0"]
-    assert "Test accuracy" in done("ex02_fashion_cnn", arguments, tmp_path)
+    assert "Test accuracy" in done("ex02_fashion_cnn", arguments)
     assert b"\r" not in (tmp_path / "weights" / "SHA256SUMS").read_bytes()
-    assert "Test accuracy" in done("ex02_fashion_cnn", ["--evaluate"] + arguments[:6], tmp_path)
+    assert "Test accuracy" in done("ex02_fashion_cnn", ["--evaluate"] + arguments[:6])
     assert os.listdir(str(tmp_path / "drawn"))
 
 
 def test_exercise_3_interrupted_and_resumed(small_data, tmp_path):
     folders = [str(tmp_path / name) for name in ("undisturbed", "interrupted")]
-    done(TRAIN, small_run(small_data, folders[0]), tmp_path)
+    done(TRAIN, small_run(small_data, folders[0]))
     process = start(TRAIN, small_run(small_data, folders[1]), str(tmp_path / "output"),
                     prepare=windows)
     saved = os.path.join(folders[1], "state", "step-*", "SHA256SUMS")
@@ -154,9 +154,9 @@ def test_exercise_3_interrupted_and_resumed(small_data, tmp_path):
     os.kill(process.pid, signal.SIGINT)
     process.join(60)
     assert process.exitcode == 130 and "Interrupted after step" in (tmp_path / "output").read_text()
-    done(TRAIN, small_run(small_data, folders[1]), tmp_path)
+    done(TRAIN, small_run(small_data, folders[1]))
     assert_same_bits(*map(variables, folders))
-    assert "test accuracy" in done(EVALUATE, small_evaluation(small_data, folders[1]), tmp_path)
+    assert "test accuracy" in done(EVALUATE, small_evaluation(small_data, folders[1]))
 
 
 def test_git_changes_no_line_end(tmp_path):

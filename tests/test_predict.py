@@ -11,14 +11,15 @@ import runpy
 import shutil
 import signal
 import struct
+import subprocess
 import sys
 import time
 import types
 
 import numpy as np
 import pytest
-from helpers import (FULL, PREDICT, ROOT, SAMPLE, encodings, interrupt, photograph, png, predict,
-                     run, run_command, saved, start_command)
+from helpers import (FULL, PREDICT, ROOT, SAMPLE, encodings, photograph, png, predict, run,
+                     run_command, saved)
 from PIL import Image
 
 from ex03_cifar import RELEASE
@@ -195,8 +196,9 @@ def test_a_terminal_sees_a_bar_and_a_hint_where_it_is_doubtful(chess):
     import termios
     controller, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
-    process = start_command(sys.executable, PREDICT, chess, chess, stdin=terminal, stdout=terminal,
-                            stderr=terminal, encoding=None, env=dict(PYTHONIOENCODING="utf-8"))
+    process = subprocess.Popen([sys.executable, PREDICT, chess, chess], stdin=terminal,
+                               stdout=terminal, stderr=terminal,
+                               env=dict(os.environ, PYTHONIOENCODING="utf-8"))
     os.close(terminal)
     shown = b""
     with contextlib.suppress(OSError):  # on Linux, once the program has closed the terminal
@@ -389,10 +391,9 @@ def fail_on_large_pictures():
 
 
 def test_memory_that_runs_out_for_one_picture_does_not_cost_the_others(untrained, tmp_path):
-    other, output = str(tmp_path / "other.png"), tmp_path / "out"
+    other = str(tmp_path / "other.png")
     Image.linear_gradient("L").resize((50, 40)).save(other)
-    code, text = run("predict", [*untrained, SAMPLE, other], str(output),
-                     prepare=fail_on_large_pictures)
+    code, text = run("predict", [*untrained, SAMPLE, other], prepare=fail_on_large_pictures)
     assert code == 1 and "Erreur: %s est une image trop grande pour la mémoire.\n" % SAMPLE in text
     assert text.splitlines()[-1].startswith(other + ": Prédiction: ")
 
@@ -418,8 +419,7 @@ def test_explain_draws_the_picture_that_was_predicted(untrained, tmp_path):
     picture, drawn = str(tmp_path / "strip.png"), str(tmp_path / "why.png")
     strip.save(picture)
     for change in None, functools.partial(overwrite, picture):
-        code, text = run("predict", [*untrained, "--explain", drawn, picture], str(tmp_path / "out"),
-                         prepare=change)
+        code, text = run("predict", [*untrained, "--explain", drawn, picture], prepare=change)
         assert code == 0 and re.fullmatch(r"Prédiction: \w+\n", text)
         with Image.open(drawn) as explanation:
             assert explanation.format == "PNG" and explanation.width > explanation.height > 200
@@ -450,26 +450,24 @@ def test_explain_writes_through_a_link_and_never_over_its_input(untrained, tmp_p
 @posix
 def test_an_explanation_on_a_full_disk_is_a_sentence(untrained, tmp_path):
     output = str(tmp_path / "why.png")
-    code, text = run("predict", [*untrained, "--explain", output, SAMPLE], str(tmp_path / "out"),
-                     limits={"FSIZE": 20000})
-    assert code == 1 and text.startswith("Prédiction: ") and os.listdir(str(tmp_path)) == ["out"]
+    code, text = run("predict", [*untrained, "--explain", output, SAMPLE], limits={"FSIZE": 20000})
+    assert code == 1 and text.startswith("Prédiction: ") and os.listdir(str(tmp_path)) == []
     assert text.splitlines()[1:] == ["Erreur: %s ne peut pas être écrit (EFBIG)." % output]
 
 
 @posix
 def test_an_explanation_interrupted_at_random_moments_is_whole_or_not_there(untrained, tmp_path):
     rng = random.Random(0)
-    output, picture = str(tmp_path / "out"), tmp_path / "why.png"
+    picture = tmp_path / "why.png"
     arguments = [*untrained, "--explain", str(picture), SAMPLE]
     began = time.monotonic()
-    assert run("predict", arguments, output)[0] == 0
+    assert run("predict", arguments)[0] == 0
     seconds, whole = time.monotonic() - began, picture.read_bytes()
     for number in (signal.SIGINT, signal.SIGTERM) * (8 if FULL else 2):
         picture.unlink()
-        code, text = interrupt("predict", arguments, output, number,
-                               seconds=rng.uniform(0, seconds))
+        code, text = run("predict", arguments, number=number, seconds=rng.uniform(0, seconds))
         assert code in (0, 128 + number) and re.fullmatch(r"(Prédiction: \w+\n)?", text)
-        assert set(os.listdir(str(tmp_path))) <= {"out", "why.png"}
+        assert set(os.listdir(str(tmp_path))) <= {"why.png"}
         if not picture.exists():
             picture.write_bytes(whole)
         assert picture.read_bytes() == whole

@@ -15,7 +15,7 @@ def names(folder):
 def test_a_release_has_weights_graph_and_history_and_its_curves_can_be_drawn(
         small_data, tmp_path, monkeypatch, capsys):
     trained, released = str(tmp_path / "run"), str(tmp_path / "released")
-    code, text = run(TRAIN, small_run(small_data, trained), str(tmp_path / "out"))
+    code, text = run(TRAIN, small_run(small_data, trained))
     assert code == 0, text
     monkeypatch.setattr(releases, "RELEASE", released)
     releases.release(trained)
@@ -27,7 +27,7 @@ def test_a_release_has_weights_graph_and_history_and_its_curves_can_be_drawn(
             with open(os.path.join(trained, name), "rb") as other:
                 assert one.read() == other.read()
     os.remove(os.path.join(trained, "ex03_training.png"))
-    code, text = run(EVALUATE, small_evaluation(small_data, trained), str(tmp_path / "out"))
+    code, text = run(EVALUATE, small_evaluation(small_data, trained))
     assert code == 0 and "Drew %s" % os.path.join(trained, "ex03_training.png") in text
 
 

@@ -47,6 +47,17 @@ def test_a_run_resumes_from_the_newest_state_that_is_not_damaged_and_deletes_non
     assert state.resume(session, session.saver) is None
 
 
+def test_with_damaged_states_only_nothing_is_overwritten_without_fresh(tmp_path, session):
+    state = RunState(str(tmp_path), SETTINGS)
+    save(state, session, 1)
+    data, = glob.glob(os.path.join(state.folder, "step-00000001", "*.data*"))
+    os.truncate(data, 10)
+    with pytest.raises(UserError, match="--fresh starts over"):
+        state.resume(session, session.saver)
+    assert state.steps() == [1]
+    assert state.finished(fresh=True) is None and state.steps() == []
+
+
 @pytest.mark.parametrize("failing", ["pathlib.Path.read_bytes", "numpy.load",
                                      "tensorflow.compat.v1.train.Saver.restore"])
 @pytest.mark.parametrize("error", [OSError(24, "Too many open files"), MemoryError(),

@@ -5,18 +5,18 @@ import random
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
-from helpers import (FULL, TRAIN, assert_same_bits, block, generated_images, interrupt, remembered, run,
-                     small_run, state, states, unblock, variables)
+from helpers import (FULL, TRAIN, assert_same_bits, generated_images, keep_states, run, small_run,
+                     state, states, variables)
 
 from ex03_cifar.classifier import Classifier, softmax
-from ex03_cifar.train import probabilities_to_learn, taught_probabilities
+from ex03_cifar.train import main, probabilities_to_learn, taught_probabilities
 from support import checkpoint
+from support.console import UserError
 from support.run_state import RunState
 from support.summaries import open_summaries, write_scalars
 from support.tf1 import fastest, tf
@@ -28,36 +28,25 @@ def epoch_lines(text):
 
 @pytest.fixture(scope="module")
 def undisturbed(small_data, tmp_path_factory):
-    """The folder of a small run that nothing disturbed, what it printed, and its seconds."""
+    """The folder of a small run, with its last states, what it printed, and its seconds."""
     folder = str(tmp_path_factory.mktemp("undisturbed"))
-    run(TRAIN, ["--help"], os.path.join(folder, "out"))  # starts the fork server
+    run(TRAIN, ["--help"])  # starts the fork server
     began = time.time()
-    code, text = run(TRAIN, small_run(small_data, folder), os.path.join(folder, "out"))
+    code, text = run(TRAIN, small_run(small_data, folder), prepare=keep_states)
     assert code == 0, text
     return folder, text, time.time() - began
 
 
-@pytest.fixture(scope="module")
-def unreleased(small_data, tmp_path_factory):
-    """The folder of the same run, all of it done but for the release, and what it printed."""
-    folder = str(tmp_path_factory.mktemp("unreleased"))
-    block(folder)
-    code, text = run(TRAIN, small_run(small_data, folder), os.path.join(folder, "out"))
-    assert code == 1 and "cannot be written to %s" % folder in text and "Traceback" not in text
-    unblock(folder)
-    return folder, text
-
-
 @pytest.fixture
-def interrupted(unreleased, tmp_path):
+def interrupted(undisturbed, tmp_path):
     """A copy of its folder: a run interrupted after step 8 of 8, with the states of 7 and 8."""
-    return shutil.copytree(unreleased[0], str(tmp_path / "interrupted"))
+    return shutil.copytree(undisturbed[0], str(tmp_path / "interrupted"))
 
 
 def test_it_learns_500_images_and_a_new_process_restores_the_same_logits(small_data, tmp_path):
     folder = str(tmp_path)
     code, text = run(TRAIN, small_run(small_data, folder, (8, 16, 16), epochs=100, validation=0,
-                                      save_every=600), str(tmp_path / "out"))
+                                      save_every=600))
     assert code == 0, text
     accuracy = float(re.findall(r"training accuracy ([\d.]+) %", text)[-1])
     assert accuracy > 97, text
@@ -83,7 +72,7 @@ def test_it_learns_500_images_and_a_new_process_restores_the_same_logits(small_d
 def test_it_learns_in_bfloat16_and_in_parts(small_data, tmp_path):
     epochs = 25 if fastest("bfloat16") == "bfloat16" else 50  # emulated, sums are rounded more often
     code, text = run(TRAIN, small_run(small_data, str(tmp_path), epochs=epochs, validation=0,
-                                    precision="bfloat16", save_every=600), str(tmp_path / "out"))
+                                      precision="bfloat16", save_every=600))
     assert code == 0, text
     assert float(re.findall(r"training accuracy ([\d.]+) %", text)[-1]) > 90, text
 
@@ -104,7 +93,7 @@ def test_a_run_begins_with_given_weights_and_its_teachers_are_asked_once(
     given, folder = undisturbed[0], str(tmp_path / "taught")
     tiny = dict.fromkeys(("learning_rate", "bias_learning_rate", "head_learning_rate"), 1e-9)
     code, text = run(TRAIN, small_run(small_data, folder, epochs=1, init=given, teachers=given,
-                                      **tiny), str(tmp_path / "out"))
+                                      **tiny))
     assert code == 0 and "The teachers look at 400 images." in text, text
     kernels = [checkpoint.load(path, lambda prefix: tf.train.load_checkpoint(prefix).get_tensor(
         "network/block3/conv2/kernel")) for path in (folder, given)]
@@ -117,62 +106,24 @@ def test_a_run_begins_with_given_weights_and_its_teachers_are_asked_once(
 
 
 def test_weights_of_another_shape_to_begin_with_are_refused(small_data, weights, tmp_path):
-    code, text = run(TRAIN, small_run(small_data, str(tmp_path / "run"), (8, 8, 8), init=weights),
-                     str(tmp_path / "out"))
-    assert code == 2 and "cannot be used" in text and weights in text and "Traceback" not in text
+    with pytest.raises(checkpoint.CheckpointError, match="%s cannot be used" % weights):
+        main(small_run(small_data, str(tmp_path), (8, 8, 8), init=weights))
 
 
-def test_two_runs_with_one_seed_print_and_save_the_same(
-        small_data, undisturbed, unreleased, interrupted, tmp_path):
-    reference, text, _ = undisturbed
-    assert epoch_lines(unreleased[1]) == epoch_lines(text) and len(epoch_lines(text)) == 3
-    code, rest = run(TRAIN, small_run(small_data, interrupted), str(tmp_path / "out"))
-    assert code == 0 and "Resuming from step 8 " in rest and epoch_lines(rest) == []
-    assert_same_bits(variables(interrupted), variables(reference))
+def test_two_runs_with_one_seed_print_and_save_the_same(small_data, undisturbed, tmp_path):
+    reference, folder = undisturbed[0], str(tmp_path)
+    code, text = run(TRAIN, small_run(small_data, folder), prepare=keep_states)
+    assert epoch_lines(text) == epoch_lines(undisturbed[1]) and len(epoch_lines(text)) == 3
+    assert_same_bits(variables(folder), variables(reference))
+    assert_same_bits(variables(state(folder, 8)), variables(state(reference, 8)))
 
 
-@pytest.mark.parametrize("more", (
-    dict(seed=1), dict(recipe="best")), ids=str)
-def test_a_finished_run_does_not_block_one_with_other_options(
-        small_data, undisturbed, tmp_path, more):
-    folder = shutil.copytree(undisturbed[0], str(tmp_path / "copy"))
-    code, text = run(TRAIN, small_run(small_data, folder, **more), str(tmp_path / "out"))
-    assert code == 0 and "Resuming" not in text, text
-    assert epoch_lines(text) and epoch_lines(text)[0] not in undisturbed[1]
-    shapes = [{name: value.shape for name, value in variables(place).items()}
-              for place in (folder, undisturbed[0])]
-    assert (shapes[0] == shapes[1]) == ("recipe" not in more)  # "best" has more convolutions
-
-
-def damage(folder):
-    """Cut the weights of a state short."""
-    data, = [name for name in os.listdir(folder) if ".data" in name]
-    os.truncate(os.path.join(folder, data), 1000)
-
-
-def test_with_damaged_states_only_nothing_is_overwritten_without_fresh(
-        small_data, interrupted, tmp_path):
-    output = str(tmp_path / "out")
-    damage(state(interrupted, 8))
-    damage(state(interrupted, 7))
-    code, text = run(TRAIN, small_run(small_data, interrupted), output)
-    assert code == 2 and "--fresh starts over" in text and "Traceback" not in text
-    assert len(states(interrupted)) == 2
-    code, text = run(TRAIN, small_run(small_data, interrupted, fresh=True, epochs=1), output)
-    assert code == 0 and states(interrupted) == []
-
-
-def test_a_full_disk_keeps_the_state_before_it(
-        small_data, undisturbed, interrupted, tmp_path):
+def test_a_full_disk_keeps_the_state_before_it(small_data, interrupted):
     """A limit on the size of files stands in for the disk: the second save no longer fits."""
     shutil.rmtree(state(interrupted, 8))
-    before, released = variables(state(interrupted, 7)), variables(undisturbed[0])
-    for name in os.listdir(undisturbed[0]):
-        if name.startswith(("weights-", "SHA256SUMS")):
-            shutil.copy(os.path.join(undisturbed[0], name), interrupted)
+    before, released = variables(state(interrupted, 7)), variables(interrupted)
     for limit in (5000, 60000):
-        code, text = run(TRAIN, small_run(small_data, interrupted), str(tmp_path / "limited"),
-                         limits={"FSIZE": limit})
+        code, text = run(TRAIN, small_run(small_data, interrupted), limits={"FSIZE": limit})
         assert code == 1 and "cannot be written to" in text, text
         assert "Traceback" not in text and "Graph execution error" not in text
         assert states(interrupted) == ["step-00000007"]
@@ -180,79 +131,51 @@ def test_a_full_disk_keeps_the_state_before_it(
                     if "unfinished" in name or "tempstate" in name]
         assert_same_bits(variables(state(interrupted, 7)), before)
         assert_same_bits(variables(interrupted), released)
-    code, _ = run(TRAIN, small_run(small_data, interrupted), str(tmp_path / "out"))
-    assert code == 0
+    assert run(TRAIN, small_run(small_data, interrupted))[0] == 0
     assert_same_bits(variables(interrupted), released)
 
 
 def test_a_folder_that_cannot_be_written_is_refused(small_data, tmp_path):
     (tmp_path / "file").write_text("")
     for folder in (str(tmp_path / "file" / "folder"), "/proc/checkpoints"):
-        code, text = run(TRAIN, small_run(small_data, folder, output_dir=str(tmp_path)),
-                         str(tmp_path / "out"))
-        assert code == 1 and "Traceback" not in text
-        assert "cannot be written to %s" % folder in text
-
-
-def test_a_lost_data_file_leaves_the_state_untouched(small_data, unreleased, interrupted, tmp_path):
-    data = shutil.copytree(small_data, str(tmp_path / "data"))
-    os.remove(os.path.join(data, "data_batch_1.bin"))
-    code, text = run(TRAIN, small_run(data, interrupted), str(tmp_path / "out"))
-    assert code == 1 and "data_batch_1.bin cannot be read" in text and "Traceback" not in text
-    assert_same_bits(variables(state(interrupted, 8)), variables(state(unreleased[0], 8)))
+        with pytest.raises(UserError, match="cannot be written to %s" % folder):
+            main(small_run(small_data, folder, output_dir=str(tmp_path)))
 
 
 def test_a_diverged_training_ends_and_keeps_the_finite_state(small_data, tmp_path):
     """The step that such a learning rate takes is finite; the one after it starts from there."""
-    folder = str(tmp_path / "diverging")
-    code, text = run(TRAIN, small_run(small_data, folder, learning_rate="1e30"),
-                     str(tmp_path / "out"))
-    assert code == 1 and "Traceback" not in text
-    assert "not finite after step 2 " in text
-    assert "with --fresh and a smaller --learning-rate" in text
+    folder = str(tmp_path)
+    with pytest.raises(UserError, match="not finite after step 2 .* --fresh and a smaller --learn"):
+        main(small_run(small_data, folder, learning_rate="1e30"))
     assert states(folder) == ["step-00000001"]
     for value in variables(state(folder, 1)).values():
         assert np.isfinite(value).all()
     assert not os.path.exists(os.path.join(folder, "SHA256SUMS"))  # nothing was released
 
 
-def test_curves_that_cannot_be_drawn_do_not_cost_the_weights(small_data, interrupted, tmp_path):
+def test_curves_that_cannot_be_drawn_do_not_cost_the_weights(small_data, interrupted):
+    os.remove(os.path.join(interrupted, "SHA256SUMS"))
+    os.remove(os.path.join(interrupted, "ex03_training.png"))
     os.mkdir(os.path.join(interrupted, "ex03_training.png"))
-    code, text = run(TRAIN, small_run(small_data, interrupted), str(tmp_path / "out"))
-    assert code == 1 and "ex03_training.png cannot be written" in text and "Traceback" not in text
+    with pytest.raises(UserError, match="ex03_training.png cannot be written"):
+        main(small_run(small_data, interrupted))
     assert variables(interrupted) and states(interrupted) == []
 
 
-def test_a_log_folder_that_cannot_be_written_is_refused(small_data, tmp_path):
-    code, text = run(TRAIN, small_run(small_data, str(tmp_path), logdir="/proc/logs"),
-                     str(tmp_path / "out"))
-    assert code == 1 and "--logdir /proc/logs cannot be written" in text
-    assert "Traceback" not in text
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+@pytest.mark.skipif(sys.version_info < (3, 8), reason="TensorFlow 1.15 reports no full disk")
+def test_a_full_disk_costs_tensorboard_and_not_the_training(capsys):
+    writer = tf.io.TFRecordWriter("/dev/full")
+    for step in 1, 2:
+        writer = write_scalars(writer, {"loss": 1}, step)
+        assert writer is None
+    assert capsys.readouterr().err == (
+        "error: nothing more is written for TensorBoard: No space left on device.\n")
 
 
-@pytest.fixture
-def disk(tmp_path):
-    """Return a function that makes a small disk of so many kB, where root may."""
-    mounted = []
-
-    def make(size):
-        folder = str(tmp_path / "disk")
-        os.mkdir(folder)
-        if subprocess.call(["mount", "-t", "tmpfs", "-o", "size=%dk" % size, "tmpfs", folder],
-                           stderr=subprocess.DEVNULL):
-            pytest.skip("a small disk can be mounted by root only")
-        mounted.append(folder)
-        return folder
-    yield make
-    for folder in mounted:
-        subprocess.call(["umount", folder])
-
-
-def test_a_full_disk_costs_tensorboard_and_not_the_training(small_data, tmp_path, disk):
-    code, text = run(TRAIN, small_run(small_data, str(tmp_path / "run"), logdir=disk(40)),
-                     str(tmp_path / "out"))
-    assert code == 0 and "Traceback" not in text and (tmp_path / "run" / "SHA256SUMS").exists()
-    assert "No space left on device" in text or sys.version_info < (3, 8)  # 1.15 reports none
+def test_a_log_folder_that_cannot_be_written_is_refused():
+    with pytest.raises(UserError, match="--logdir /proc/logs cannot be written"):
+        open_summaries("/proc/logs", {}, tf.Graph())
 
 
 def test_tensorboard_gets_the_scalars_and_the_graph_of_each_run_in_a_folder_of_its_own(tmp_path):
@@ -274,59 +197,51 @@ def test_tensorboard_gets_the_scalars_and_the_graph_of_each_run_in_a_folder_of_i
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_interrupted_at_random_moments_says_what_happened_and_ends_in_the_same_bits(
         small_data, undisturbed, tmp_path, number):
-    rng, folder, output = random.Random(int(number)), tmp_path / "run", str(tmp_path / "out")
+    rng, folder = random.Random(int(number)), str(tmp_path / "run")
     for _ in range(8 if FULL else 3):
-        code, text = interrupt(TRAIN, small_run(small_data, str(folder)), output, number,
-                               seconds=rng.uniform(0, undisturbed[2]))
+        code, text = run(TRAIN, small_run(small_data, folder), number=number,
+                         seconds=rng.uniform(0, undisturbed[2]))
         assert "Traceback" not in text
         assert code in (0, 130, 128 + number) and (code or "Saved the weights" in text), text
-        assert "Interrupted after step" not in text or states(str(folder))
+        assert "Interrupted after step" not in text or states(folder)
         if "Saved the weights" in text:  # and then its curves are drawn
-            assert (folder / "SHA256SUMS").exists() and not states(str(folder))
-            shutil.rmtree(str(folder))
-    assert run(TRAIN, small_run(small_data, str(folder)), output)[0] == 0
-    assert_same_bits(variables(str(folder)), variables(undisturbed[0]))
+            assert os.path.exists(os.path.join(folder, "SHA256SUMS")) and not states(folder)
+            shutil.rmtree(folder)
+    assert run(TRAIN, small_run(small_data, folder))[0] == 0
+    assert_same_bits(variables(folder), variables(undisturbed[0]))
 
 
 def test_ctrl_c_after_the_last_epoch_leaves_a_finished_run(small_data, undisturbed, tmp_path):
     """Its state is saved then, and its weights are about to be released, or are."""
-    rng, folder, output = random.Random(0), str(tmp_path / "run"), str(tmp_path / "out")
+    rng, folder = random.Random(0), str(tmp_path / "run")
     for moment in range(4 if FULL else 2):
-        code, text = interrupt(TRAIN, small_run(small_data, folder, fresh=True), output,
-                               after="epoch  3", seconds=rng.uniform(0, 0.7) if moment else 0)
+        code, text = run(TRAIN, small_run(small_data, folder, fresh=True), number=signal.SIGINT,
+                         after="epoch  3", seconds=rng.uniform(0, 0.7) if moment else 0)
+        assert code in (0, 130) and "Saved the weights" in text
         assert "Traceback" not in text and "Interrupted" not in text
-        assert (code, "Saved the weights" in text) in (
-            (0, True), (130, True))
         assert states(folder) == []
         assert_same_bits(variables(folder), variables(undisturbed[0]))
 
 
-def test_a_run_killed_at_random_moments_ends_in_the_same_bits(
-        small_data, undisturbed, unreleased, tmp_path):
+def test_a_run_killed_at_random_moments_ends_in_the_same_bits(small_data, undisturbed, tmp_path):
     reference, _, seconds = undisturbed
-    folder, output = str(tmp_path / "killed"), str(tmp_path / "out")
-    rng, kills = random.Random(0), 0
+    folder, rng, kills = str(tmp_path / "killed"), random.Random(0), 0
     while kills < (8 if FULL else 3):
         began = time.time()
-        code, text = interrupt(TRAIN, small_run(small_data, folder), output, signal.SIGKILL,
-                               seconds=rng.uniform(0.2, 1.0) * seconds)
-        if code == -signal.SIGKILL:
+        code, text = run(TRAIN, small_run(small_data, folder), number=signal.SIGKILL,
+                         seconds=rng.uniform(0.2, 1.0) * seconds)
+        if not os.path.exists(os.path.join(folder, "SHA256SUMS")):
+            assert code == -signal.SIGKILL, text
             kills += 1
         else:  # it was through before its moment came: kill a new one
-            assert code == 0, text
             assert_same_bits(variables(folder), variables(reference))
             shutil.rmtree(folder)
             seconds = min(seconds, time.time() - began)
-    # Optimizer slots, moving averages and what it remembers of the images, before the release.
-    block(folder)
-    code, text = run(TRAIN, small_run(small_data, folder), output)
-    assert code == 1, text
-    for content in variables, remembered:
-        assert_same_bits(content(state(folder, 8)), content(state(unreleased[0], 8)))
-    unblock(folder)
-    code, text = run(TRAIN, small_run(small_data, folder), output)
-    assert code == 0 and states(folder) == [], text
+    code, text = run(TRAIN, small_run(small_data, folder), prepare=keep_states)
+    assert code == 0, text
     assert_same_bits(variables(folder), variables(reference))
+    # Optimizer slots, moving averages and what it remembers of the images.
+    assert_same_bits(variables(state(folder, 8)), variables(state(reference, 8)))
     assert not [name for name in os.listdir(folder) if name.startswith(".unfinished")]
 
 
@@ -344,13 +259,13 @@ def die_after(step):
 def test_a_run_killed_where_its_images_become_larger_ends_in_the_same_bits_in_bfloat16(
         small_data, tmp_path):
     """Steps 7 and 13 of 16: what is computed next has another shape, and is compiled anew."""
-    folders, output = [str(tmp_path / name) for name in ("undisturbed", "killed")], str(tmp_path / "out")
+    folders = [str(tmp_path / name) for name in ("undisturbed", "killed")]
     undisturbed, killed = [small_run(small_data, folder, images=600, validation=200, batch_size=50,
                                      precision="bfloat16") for folder in folders]
-    assert run(TRAIN, undisturbed, output)[0] == 0
+    assert run(TRAIN, undisturbed)[0] == 0
     for step in 7, 13:
-        code, _ = run(TRAIN, killed, output, prepare=functools.partial(die_after, step))
+        code, _ = run(TRAIN, killed, prepare=functools.partial(die_after, step))
         assert code == -signal.SIGKILL and states(folders[1])[-1] == "step-%08d" % step
-    code, text = run(TRAIN, killed, output)
+    code, text = run(TRAIN, killed)
     assert code == 0 and "Resuming from step 13 of 16" in text, text
     assert_same_bits(*map(variables, folders))

@@ -8,10 +8,6 @@ from support.tf1 import tf
 TOLERANCE = 1e-4  # of the largest element
 
 
-def direct(x, kernel):
-    return tf.nn.conv2d(x, kernel, strides=[1, 1, 1, 1], padding="SAME")
-
-
 def results(convolution, x, kernel, upstream):
     """Return the convolution and the gradients of its input and its kernel."""
     with tf.Graph().as_default() as graph, tf.Session(graph=graph) as session:
@@ -23,9 +19,8 @@ def results(convolution, x, kernel, upstream):
 
 
 @pytest.mark.parametrize("count,height,width,channels,filters", [
-    (1, 3, 3, 64, 32), (1, 7, 7, 256, 64), (3, 7, 7, 64, 64), (5, 9, 9, 64, 48),
-    (1, 13, 13, 96, 64), (3, 15, 15, 64, 128), (1, 31, 31, 64, 32), (3, 31, 31, 24, 64),
-    (2, 40, 40, 16, 16), (3, 1, 1, 8, 4), (1, 2, 5, 7, 3), (5, 7, 31, 3, 5), (1, 47, 4, 2, 1)])
+    (1, 7, 7, 256, 64), (5, 9, 9, 64, 48), (3, 31, 31, 24, 64), (2, 40, 40, 16, 16),
+    (3, 1, 1, 8, 4), (1, 2, 5, 7, 3), (5, 7, 31, 3, 5), (1, 47, 4, 2, 1)])
 @pytest.mark.parametrize("offset,kernel_cost", [(0, 0), (2, 0), (0, winograd.KERNEL_COST)])
 def test_it_is_the_direct_convolution(count, height, width, channels, filters, offset, kernel_cost,
                                       monkeypatch):
@@ -34,7 +29,7 @@ def test_it_is_the_direct_convolution(count, height, width, channels, filters, o
     arrays = [(rng.randn(*shape) + offset).astype(np.float32) for shape in (
         (count, height, width, channels), (3, 3, channels, filters),
         (count, height, width, filters))]
-    expected = results(direct, *arrays)
+    expected = results(lambda x, kernel: tf.nn.conv2d(x, kernel, [1, 1, 1, 1], "SAME"), *arrays)
     for found, exact in zip(results(winograd.convolution, *arrays), expected):
         assert found.shape == exact.shape
         assert np.abs(found - exact).max() <= TOLERANCE * np.abs(exact).max()

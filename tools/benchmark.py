@@ -20,6 +20,7 @@ from ex03_cifar.network import network  # noqa: E402
 from ex03_cifar.recipes import RECIPES  # noqa: E402
 from support import console  # noqa: E402
 from support.arguments import whole_number  # noqa: E402
+from support.ports import free_addresses  # noqa: E402
 from support.tf1 import fastest, tf  # noqa: E402
 
 INFERRED, CONVOLVED = 500, 256  # images at a time
@@ -110,7 +111,6 @@ def main(arguments=None):
                         help="Recipe of the network (default: %(default)s).")
     parser.add_argument("--seconds", type=whole_number(1, 86400), default=60,
                         help="Duration of the measurement (default: %(default)s).")
-    parser.set_defaults(cluster=None, processes=2, cluster_timeout=300, checkpoint_dir="")
     given = parser.parse_args(arguments)
     recipe = RECIPES[given.recipe]
     image, chosen = flops(recipe), fastest(recipe.precision)
@@ -129,7 +129,7 @@ def main(arguments=None):
         rate = 1e-9 * cost / seconds
         print("%-34s %8.0f %8.1f %6.0f %%"
               % (label + name, count / seconds, rate, 100 * rate / best.setdefault(name, rate)))
-    with cluster.local_workers(given) as place, cluster.lead(*place, given) as target:
+    with cluster.lead(free_addresses(2), processes=2) as target:
         run, size = exchange(replace(recipe, precision=chosen), target)
         print("exchange with a second process, %s: %.2f MB each way in %.0f ms"
               % (chosen, 1e-6 * size, 1e3 * measure([run], min(10, given.seconds))[0]))
