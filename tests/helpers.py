@@ -1,4 +1,4 @@
-"""Helpers of the tests: processes and their limits, small runs, untrained releases, data and pictures."""
+"""Helpers of the tests: processes and their limits, small runs, releases, data and pictures."""
 import contextlib
 import functools
 import gzip
