@@ -422,7 +422,7 @@ def test_explain_draws_the_picture_that_was_predicted(untrained, tmp_path):
         code, text = run("predict", [*untrained, "--explain", drawn, picture], prepare=change)
         assert code == 0 and re.fullmatch(r"Prédiction: \w+\n", text)
         with Image.open(drawn) as explanation:
-            assert explanation.format == "PNG" and explanation.width > explanation.height > 200
+            assert explanation.format == "PNG" and explanation.width > explanation.height > 100
             drawings.append(explanation.tobytes())
     assert drawings[0] == drawings[1]
 
