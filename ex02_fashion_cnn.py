@@ -33,18 +33,18 @@ from support.tf1 import all_finite, fastest, kept_in_float32, quiet_stderr, tf
 
 
 # ---- Hyper-parameters ----
-LARGEST_LAYER = 2 ** 29  # weights
-
-
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What decides the weights, apart from the data: value, range, meaning. All are options."""
+    """What decides the weights, apart from the data: value, range, meaning. All are options.
+
+    The ranges keep every layer below 2 GB of weights; TensorFlow would crash on more.
+    """
 
     epochs: int = setting(12, (1, 10000), "Passes over the training set")
     seed: int = setting(1, (0, 10 ** 8), "Seed of all random numbers")
-    filters: tuple = setting((32, 64, 128), (1, 4096), "Filters of the three convolutions")
-    kernel_sizes: tuple = setting((5, 3, 3), (1, 28), "Sides of the convolution kernels, in pixels")
-    dense_units: int = setting(256, (1, 65536), "Units of the dense layer")
+    filters: tuple = setting((32, 64, 128), (1, 1024), "Filters of the three convolutions")
+    kernel_sizes: tuple = setting((5, 3, 3), (1, 15), "Sides of the convolution kernels, in pixels")
+    dense_units: int = setting(256, (1, 8192), "Units of the dense layer")
     batch_size: int = setting(256, (1, 60000), "Pictures per step")
     learning_rate: float = setting(0.05, (1e-9, 1e30), "Learning rate of Muon, which trains the "
                                    "kernels, at the beginning; it falls to zero")
@@ -67,11 +67,6 @@ class Recipe:
         arguments.check_settings(self)
         if self.erase_sides[0] > self.erase_sides[1]:
             raise ValueError("--erase-sides: the smallest side comes first")
-        sizes = [side ** 2 * channels * filters for side, channels, filters in
-                 zip(self.kernel_sizes, (1, *self.filters), self.filters)]
-        if max(sizes + [7 * 7 * self.filters[-1] * self.dense_units]) > LARGEST_LAYER:
-            raise ValueError("--filters, --kernel-sizes, --dense-units: a layer of this network has "
-                             "more than 2 GB of weights, which TensorFlow cannot handle")
 
 
 RECIPES = {"default": Recipe(),
@@ -181,12 +176,9 @@ def is_kernel(name):
     return name.endswith("kernel")
 
 
-def inference_graph(recipe, precision="float32", is_half=is_kernel):
-    """Return a namespace: the network for inference, in a graph of its own.
-
-    Variables for whose name `is_half` returns True are float16.
-    """
-    with tf.Graph().as_default() as graph, checkpoint.for_inference(is_half):
+def inference_graph(recipe, precision="float32"):
+    """Return a namespace: the network for inference, its kernels float16, in a graph of its own."""
+    with tf.Graph().as_default() as graph, checkpoint.for_inference(is_kernel):
         images = tf.placeholder(tf.uint8, [None, 28, 28], name="images")
         logits, feature_maps = network(images, recipe, precision=precision)
         return types.SimpleNamespace(graph=graph, images=images, feature_maps=feature_maps,
@@ -224,8 +216,7 @@ def training_graph(recipe, steps, teachers=()):
             graph=graph, images=images, labels=labels, training=training, loss=loss,
             train=all_finite(update, loss, weights),
             accuracy=tf.reduce_mean(tf.cast(right, tf.float32)),
-            learning_rate=recipe.learning_rate * remaining, probabilities=tf.nn.softmax(logits),
-            initialise=tf.global_variables_initializer(),
+            probabilities=tf.nn.softmax(logits), initialise=tf.global_variables_initializer(),
             weights=weights, state_saver=tf.train.Saver())
 
 
@@ -294,7 +285,7 @@ def train(recipe, options, training_set, held_out, name):
 
 
 def batches(images, labels, recipe, start):
-    """Yield the images and labels of each step from `start` on; the next epoch is made meanwhile."""
+    """Yield images and labels of each step from `start` on; the next epoch is made meanwhile."""
     size = recipe.batch_size
     steps = len(images) // size
     with ThreadPoolExecutor(1) as pool:
@@ -334,10 +325,7 @@ def load_network(folder, precision="float32"):
     """Return (model, session, notes) of a checkpoint; the notes have "settings" and "history"."""
     def restore(prefix):
         notes = reports.read_notes(prefix + ".json", ("loss", "accuracy", "held_out"))
-        # Weights from before d3924c0 are float32 throughout.
-        stored = tf.train.load_checkpoint(prefix).get_variable_to_dtype_map()
-        model = inference_graph(shape(notes), precision,
-                                is_half=lambda name: stored.get(name) == tf.float16)
+        model = inference_graph(shape(notes), precision)
         session = tf.Session(graph=model.graph)
         with model.graph.as_default():
             tf.train.Saver().restore(session, prefix)
@@ -366,16 +354,12 @@ def frozen_network(folder, precision):
 
 
 def probabilities(session, model, images, one_view=False, done=lambda count: None):
-    """Return class probabilities float32 [N,10] of uint8 [N,28,28]; else it raises a TypeError.
+    """Return class probabilities float32 [N,10] of images uint8 [N,28,28].
 
     The mean over an image and its flipped view. Where no class reaches TTA_THRESHOLD, the views
     shifted by a pixel each way count as much as these. Or, with `one_view`, the image alone.
     `done` is called with the number of images after each batch.
     """
-    if images.dtype != np.uint8 or images.shape[1:] != (28, 28):
-        raise TypeError("images must be uint8 [N, 28, 28], not %s %s"
-                        % (images.dtype, list(images.shape)))
-
     def mean(views):
         return sum(session.run(model.probabilities, {model.images: view})
                    for view in views) / len(views)

@@ -12,18 +12,14 @@ SMALL = replace(RECIPES["fast"], widths=(8, 16, 32), batch_size=100, precision="
 
 
 def test_functions_are_timed_in_turns_and_the_median_is_kept():
-    calls = []
-    pauses = iter([0, 0, 0, 0.02, 0.3, 0.02])  # two runs to warm up, the third is the median's
-
-    def quick():
-        calls.append("quick")
+    calls, pauses = [], iter([0, 0, 0.02, 0.3, 0.02])  # the first two runs warm up
 
     def slow():
         calls.append("slow")
-        time.sleep(next(pauses, 0.02))
-    quick_time, slow_time = benchmark.measure([quick, slow], seconds=0.4)
+        time.sleep(next(pauses))
+    quick_time, slow_time = benchmark.measure([lambda: calls.append("quick"), slow], seconds=0)
     assert calls[4:8] == ["quick", "slow", "quick", "slow"]
-    assert quick_time < 0.01 and 0.02 <= slow_time < 0.1
+    assert quick_time < 0.01 and 0.02 <= slow_time < 0.2
 
 
 def test_flops_are_those_counted_by_hand():
@@ -40,9 +36,7 @@ def test_the_flops_of_a_run_are_those_of_its_stages():
                      stage_crops=(32,), stage_ends=(0.5,), selection_start=1)
     small, whole = [benchmark.flops(SMALL, side) for side in (16, 32)]
     assert benchmark.run_flops(recipe) == pytest.approx(3 * 1000 * (5 * small + 5 * whole))
-    recipe = replace(recipe, stage_sides=(), stage_crops=(), stage_ends=())
-    assert benchmark.run_flops(recipe) == 3 * 1000 * 10 * whole
-    recipe = replace(recipe, selection_start=0.3)
+    recipe = replace(recipe, stage_sides=(), stage_crops=(), stage_ends=(), selection_start=0.3)
     assert benchmark.run_flops(recipe) == 3 * (3 * 1000 + 7 * 600) * whole
 
 
@@ -58,6 +52,4 @@ def test_figures_agree_with_one_another(monkeypatch, capsys):
             name + r", float32 +(\d+) +([\d.]+) +(\d+) %", text).groups())
         assert rate * times * image == pytest.approx(gflops, rel=0.2, abs=1)  # rounded
         assert share == pytest.approx(100 * gflops / best, rel=0.1, abs=2)  # as well
-    weights = 9 * (24 * 8 + 8 * 8 + 8 * 16 + 16 * 16 + 16 * 32 + 32 * 32) + 32 * 10
-    weights += 24 + 2 * (8 + 16 + 32)  # the biases of batch normalisation
-    assert "float32: %.2f MB each way in " % (4e-6 * weights) in text
+    assert "exchange with a second process, float32: 0.08 MB each way in " in text

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import ROOT, generated_images, run_command
+from helpers import ROOT, generated_images
 
 from support.tf1 import tf
 
@@ -32,6 +32,7 @@ RELU, LOSS = ", activation=tf.nn.relu", "tf.losses.sparse_softmax_cross_entropy(
 PICTURE = 'picture.convert("RGB").resize((32, 32), Image.BILINEAR)'
 RESTORE = "tf.train.Saver().restore(session, checkpoint)"
 MISTAKES = [  # exercise, what a student writes instead, and what the sentence names
+    ("ex01", "horizontal.T", "horizontale.T", "ligne .*« vertical = horizontale.T"),
     ("ex01", ")[:, :, np.newaxis]", ")", r"kernel a la forme \(3, 3, 2\)"),
     ("ex01", "[horizontal, vertical]", "[vertical, horizontal]", "l'ordre des filtres"),
     ("ex01", '"VALID"', '"SAME"', "padding est SAME"),
@@ -40,32 +41,26 @@ MISTAKES = [  # exercise, what a student writes instead, and what the sentence n
     ("ex01", "tf.nn.conv2d(pixels, kernel, strides=1, padding=\"VALID\")",
      "tf.stack([tf.constant(np.asarray(Image.open('images/ex01_%s.png' % name)), tf.float32)"
      " for name in ('horizontal', 'vertical')], -1)[tf.newaxis]", "responses n'est pas"),
-    ("ex02", "tf.layers.max_pooling2d(conv2, 2, 2)", "None", "à compléter la ligne .*pool2"),
-    ("ex02", "conv2d(pool1", "conv2d(conv1", "recevant celle d'avant"),
     ("ex02", "max_pooling2d(conv1", "average_pooling2d(conv1", "average-pooling"),
     ("ex02", "max_pooling2d(conv1, 2, 2)", "max_pooling2d(conv1, 2, 1)", "son pas doit être 2"),
     ("ex02", "max_pooling2d(conv1, 2, 2)", "max_pooling2d(conv1)", "ligne .*pool1.*TypeError"),
     ("ex02", "(x, 8, 5", "(x, 5, 8", "5 filtres de côté 8"),
     ("ex02", "8, 5, padding=\"same\"" + RELU, "8, 5, padding=\"same\"", "sa ReLU"),
     ("ex02", "tf.layers.flatten(conv3)", "conv3", r"logits a la forme \(.*, 7, 7, 10\)"),
-    ("ex02", "(dense, 10", "(dense, 9", r"logits a la forme \(.*, 9\)"),
     ("ex02", "(dense, 10", "(dense, 10" + RELU, "sauf la dernière"),
     ("ex02", "(dense, 10", "(dense, 10, activation=tf.nn.softmax", "softmax est calculé deux fois"),
     ("ex02", "labels, logits)", "logits, labels)", "ligne .* labels est .*int32"),
     ("ex02", LOSS, LOSS.replace("logits)", "dense)"), "loss doit être un nombre"),
     ("ex02", "minimize(loss)", "minimize(logits)", "c'est la perte"),
     ("ex02", "minimize(loss)", "minimize(-loss)", "pas apprises par cœur"),
-    ("ex02", "pool2 = ", "pool3 = ", "name 'pool2' is not defined"),
     ("ex03", "saver = tf.train.Saver()", "saver = tf.train.Saver", "il manque des parenthèses"),
     ("ex03", RESTORE, "session.run(tf.global_variables_initializer())", "restore ne rend pas"),
     ("ex03", RESTORE, "pass", "doit le relire"),
     ("ex03", "return tf.layers.dense(dense, 10)", "tf.layers.dense(dense, 10)", "manque un return"),
-    ("ex03", PICTURE, PICTURE.replace('convert("RGB").', ""), "d'une image RGBA"),
-    ("ex03", PICTURE, 'picture.convert("RGB")', "de taille"),
+    ("ex03", PICTURE, PICTURE.replace('convert("RGB").', ""), "d'une image RGBA de taille"),
     ("ex03", ")[np.newaxis]", ")[np.newaxis, ..., ::-1]", "rouge et bleu"),
     ("ex03", ")[np.newaxis]", ").transpose(1, 0, 2)[np.newaxis]", "lignes et colonnes"),
     ("ex03", ")[np.newaxis]", ")[np.newaxis] / 255", "divisés par 255"),
-    ("ex03", ")[np.newaxis]", ")", r"classify fait \(32, 32, 3\)"),
     ("ex03", "np.argmax(scores)", "np.argmin(scores)", "classify rend 'Avion' là où Chat"),
 ]
 
@@ -150,14 +145,6 @@ def test_a_mistake_is_named_before_training(name, old, new, named, student):
     assert re.search("Erreur : .*" + named, found)
 
 
-def test_a_mistake_ends_a_program_with_a_sentence_and_exit_code_1(tmp_path):
-    code = solution("ex01").replace("horizontal.T", "horizontale.T")
-    (tmp_path / "student.py").write_text(code, encoding="utf-8")
-    done = run_command(sys.executable, str(tmp_path / "student.py"))
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "« vertical = horizontale.T" in done.stderr.splitlines()[-1]
-
-
 def test_the_solution_of_exercise_1_gives_the_pictures_of_the_course(student, capsys):
     assert student(solution("ex01"), []) == ""
     assert capsys.readouterr().out.count("identique à celle du cours") == 2
@@ -169,7 +156,8 @@ def test_the_solution_of_exercise_2_tells_the_classes_apart(student, capsys):
 
 
 def test_the_course_shows_the_layers_of_the_solution_of_exercise_2(student, capsys):
-    assert student(solution("ex02"), [], "--check") == ""
+    """Which are printed before a loss is found wrong; so large a network takes time to train."""
+    assert "loss" in student(solution("ex02"), [(LOSS, LOSS.replace("logits)", "dense)"))], "--check")
     layers = re.findall("^convolution .*|^dense .*", capsys.readouterr().out, re.M)
     assert len(layers) == 5 and "\n".join(layers) in COURSE
 
@@ -183,8 +171,6 @@ def test_the_solution_of_exercise_3_trains_and_predicts_with_its_own_weights_onl
     assert re.match("Prédiction: [A-Z][a-z]+\n$", capsys.readouterr().out)
     assert "conv2d/kernel est [3, 3, 3, 8] ici" in student(
         code, SMALL + [("x, 16, 3, padding", "x, 8, 3, padding")], image)
-    assert "name/kernel est [256, 64] ici, absent" in student(
-        code, SMALL + [("flat, 64", "flat, 64, name='name'")], image)
 
 
 def test_what_the_course_says_of_x_and_o_is_what_the_pictures_compute():
