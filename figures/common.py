@@ -19,7 +19,6 @@ from support.console import UserError, postponed_interrupts, printable, reason
 
 WIDTH = 8.3  # inches
 SMALL, MEDIUM, LARGE = 9, 11, 13  # points
-COLUMNS = 6  # of pictures with predictions
 
 # Orange and blue are told apart by the colour-blind.
 INK, GREY, LINE, PAPER = "#1c2028", "#606874", "#969ca6", "#f7f7f7"
@@ -172,31 +171,6 @@ def translated(language, french):
 
 
 # ---- Pictures that more than one exercise draws ----
-def draw_gallery(blocks, path):
-    """Draw pictures in rows of COLUMNS, each above its caption, into the PNG `path`.
-
-    Args:
-        blocks: (title, pictures) of each part; of a picture the image, as `imshow` takes it, the
-            caption, at most two lines, and whether that is a mistake.
-    """
-    rows = [-(-len(pictures) // COLUMNS) for _, pictures in blocks]
-    heights = [0.4 + 1.35 * count for count in rows]
-    figure = new_figure(sum(heights), constrained_layout=False)  # which is slow for many axes
-    panels = figure.subfigures(len(blocks), squeeze=False, height_ratios=heights)[:, 0]
-    for panel, (title, pictures), count, height in zip(panels, blocks, rows, heights):
-        panel.suptitle(title, x=0.02, y=1 - 0.1 / height, ha="left", weight="bold", fontsize=LARGE)
-        grid = panel.add_gridspec(max(1, count), COLUMNS, left=0.01, right=0.99, hspace=0.5,
-                                  top=1 - 0.4 / height, bottom=0.4 / height)
-        for place, (image, caption, mistake) in zip(grid, pictures):
-            axes = panel.add_subplot(place)
-            show(axes, image, cmap="gray_r", vmin=0, vmax=255)
-            axes.set_xlabel(caption, color=ORANGE if mistake else BLUE)
-            if mistake:
-                axes.spines[:].set_color(ORANGE)
-                axes.spines[:].set_linewidth(3)
-    save_figure(figure, path)
-
-
 def draw_curves(history, path, accuracies, stages=(), marked=None):
     """Draw loss and accuracies by epoch into the PNG `path`.
 

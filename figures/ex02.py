@@ -4,13 +4,14 @@ import sys
 
 import numpy as np
 
-from figures.common import (BLUE, COLUMNS, MEDIUM, ORANGE, WIDTH, arrow, decimal, draw_bars,
-                            draw_confusion, draw_curves, draw_gallery, heading, matplotlib,
-                            new_figure, save_figure, show, show_signed, translated)
+from figures.common import (BLUE, LARGE, MEDIUM, ORANGE, WIDTH, arrow, decimal, draw_bars,
+                            draw_confusion, draw_curves, heading, matplotlib, new_figure,
+                            save_figure, show, show_signed, translated)
 from support.console import printable
 from support.reports import confusion_matrix
 
-GRID = 4  # rows and columns of the feature maps that are shown of a layer
+COLUMNS = 6  # of pictures with predictions
+GRID = 4     # rows and columns of the feature maps that are shown of a layer
 SIDE = dict(rotation="horizontal", ha="right", va="center", fontsize=MEDIUM)  # of labels of rows
 FRENCH = {
     "Image": "Image", "Convolution": "Convolution", "Max-pooling": "Max-pooling",
@@ -54,18 +55,30 @@ def draw_predictions(images, labels, probabilities, names, data, path, language=
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     mistakes = np.flatnonzero(predicted != labels)
     mistakes = mistakes[np.argsort(-confidence[mistakes], kind="stable")]
-
-    def captioned(index):
-        caption = "%s %.0f %%" % (names[predicted[index]], 100 * confidence[index])
-        if index in mistakes:
-            caption += "\n" + say("true: ") + names[labels[index]]
-        return images[index], caption, index in mistakes
-
-    draw_gallery([
-        (say("The first %s pictures and their predictions") % data,
-         [captioned(index) for index in range(min(3 * COLUMNS, len(images)))]),
-        (say("The most confident mistakes" if len(mistakes) else "No mistakes"),
-         [captioned(index) for index in mistakes[:2 * COLUMNS]])], path)
+    blocks = [(say("The first %s pictures and their predictions") % data,
+               range(min(3 * COLUMNS, len(images)))),
+              (say("The most confident mistakes" if len(mistakes) else "No mistakes"),
+               mistakes[:2 * COLUMNS])]
+    rows = [-(-len(chosen) // COLUMNS) for _, chosen in blocks]
+    heights = [0.4 + 1.35 * count for count in rows]
+    figure = new_figure(sum(heights), constrained_layout=False)  # which is slow for many axes
+    panels = figure.subfigures(2, 1, height_ratios=heights)
+    for panel, (title, chosen), count, height in zip(panels, blocks, rows, heights):
+        panel.suptitle(title, x=0.02, y=1 - 0.1 / height, ha="left", weight="bold", fontsize=LARGE)
+        grid = panel.add_gridspec(max(1, count), COLUMNS, left=0.01, right=0.99, hspace=0.5,
+                                  top=1 - 0.4 / height, bottom=0.4 / height)
+        for place, index in zip(grid, chosen):
+            caption = "%s %.0f %%" % (names[predicted[index]], 100 * confidence[index])
+            axes = panel.add_subplot(place)
+            show(axes, images[index], cmap="gray_r", vmin=0, vmax=255)
+            if predicted[index] == labels[index]:
+                axes.set_xlabel(caption, color=BLUE)
+            else:
+                axes.set_xlabel("%s\n%s%s" % (caption, say("true: "), names[labels[index]]),
+                                color=ORANGE)
+                axes.spines[:].set_color(ORANGE)
+                axes.spines[:].set_linewidth(3)
+    save_figure(figure, path)
 
 
 # ---- What the network has learnt ----
