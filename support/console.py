@@ -190,11 +190,17 @@ def command(program, folder, default):
     return "%s --checkpoint-dir %s" % (program, quoted(folder))
 
 
-def progress(total, unit, initial=0):
-    """Return a tqdm bar on stderr, shown on a terminal only."""
+def progress(total, unit, initial=0, always=False):
+    """Return a tqdm bar on stderr, shown on a terminal only.
+
+    Args:
+        always: without a terminal print a line every 30 s, for the log of a long run.
+    """
     from tqdm import tqdm  # here: its import takes time, and many programs end before
+    terminal = sys.stderr.isatty()
     return tqdm(total=total, initial=initial, unit=unit, unit_scale=total > 10000,
-                dynamic_ncols=True, mininterval=0.5, disable=None)
+                dynamic_ncols=True, mininterval=0.5 if terminal else 30,
+                disable=not (terminal or always))
 
 
 def say(text):

@@ -47,6 +47,7 @@ LARGE_PIXELS = 4 << 20       # only one picture above this is decoded at a time
 LARGE_FILE = 32 << 20        # bytes; only one file above this is read at a time
 LONGEST = 4096               # pixels, the longer side of a reduced picture, whatever its shape
 
+FRAMES, BLACK = 8, 16        # of an animation, and the level below which one is black
 RESEMBLING = 40  # levels of 256: pixels this close to a ground are hard to see on it
 ORIENTATION = 0x0112  # EXIF's tag: how a stored picture is rotated or flipped to stand upright
 UPRIGHT = {2: Image.FLIP_LEFT_RIGHT, 3: Image.ROTATE_180, 4: Image.FLIP_TOP_BOTTOM,
@@ -100,7 +101,8 @@ class PictureError(UserError):
 def read_picture(path, short_side=None):
     """Return the picture in a file as a person sees it, a Pillow image in RGB.
 
-    Upright, on white or grey where it is transparent, in sRGB; of an animation the first frame.
+    Upright, on white or grey where it is transparent, in sRGB; of an animation the first
+    frame that is not black.
 
     Args:
         path: the file, or "-" for standard input.
@@ -200,6 +202,7 @@ def _as_seen(stream, short_side, turn):
             factor = _factor(picture, short_side)
             picture.draft(None, (picture.width // factor, picture.height // factor))
         picture.load()
+        _skip_black_frames(picture)
         if picture.format == "BMP" and picture.mode == "RGBA" and not picture.getextrema()[3][1]:
             picture.putalpha(255)  # who wrote it left the fourth byte unused
     seen = _reduced(picture, short_side) if short_side else _converted(picture)
@@ -208,6 +211,16 @@ def _as_seen(stream, short_side, turn):
     with contextlib.suppress(Exception):  # the note may be damaged in any way
         rotation = UPRIGHT.get(picture.getexif().get(ORIENTATION))
     return seen if rotation is None else seen.transpose(rotation)
+
+
+def _skip_black_frames(picture):
+    """Show the first frame of an animation that is not black; at most FRAMES are looked at."""
+    with contextlib.suppress(EOFError):
+        for _ in range(FRAMES if getattr(picture, "is_animated", False) else 0):
+            if max(high for _, high in picture.convert("RGB").getextrema()) >= BLACK:
+                break
+            picture.seek(picture.tell() + 1)
+            picture.load()
 
 
 def _kind(picture):

@@ -156,6 +156,16 @@ def test_any_size_has_views(size):
     assert all(view.dtype == np.uint8 and (view[0, 0, 0] == [10, 200, 30]).all() for view in views)
 
 
+@pytest.mark.parametrize("kind", ["gif", "png", "webp", "tiff"])
+def test_an_animation_that_begins_black_shows_its_next_frame(tmp_path, kind):
+    frames = [Image.new("RGB", (40, 30), colour) for colour in ((0, 0, 0), (9, 9, 9), (200, 0, 0))]
+    path = str(tmp_path / ("animation." + kind))
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    assert np.abs(np.asarray(read_picture(path)).astype(int) - (200, 0, 0)).max() < 12
+    frames[0].save(path, save_all=True, append_images=frames[:1])
+    assert np.asarray(read_picture(path)).max() < 12  # all are black
+
+
 @pytest.mark.parametrize("margins", [
     ((0, 30, 0, 30, "white"),), ((20, 0, 5, 11, (3, 60, 9)),),
     ((0, 40, 40, 0, "black"), (9, 9, 9, 9, "white"))])  # a frame around bands
