@@ -53,6 +53,7 @@ def train(recipe, run, open_session=training_session):
     """
     pictures = console.writable_folder(run.output_dir)
     images, labels = dataset.load_train(run.data_dir, recipe.images)
+    training_set, held_out = dataset.hold_out(images, labels, recipe.validation)
     settings = dict(dataclasses.asdict(recipe), data=zlib.crc32(labels, zlib.crc32(images)),
                     init=run.init and checkpoint.name(run.init),
                     teachers=sorted(map(checkpoint.name, run.teachers)))
@@ -60,7 +61,6 @@ def train(recipe, run, open_session=training_session):
     state = RunState(run.checkpoint_dir, settings, steps, run.save_every)
     history = state.finished(run.fresh)
     if not history:
-        training_set, held_out = dataset.hold_out(images, labels, recipe.validation)
         kernel = whitening_kernel(training_set[0][:WHITENING_IMAGES])
         with open_session(recipe, steps, kernel) as (session, model):
             saved = begin(session, model, state, run, training_set[0])
@@ -97,7 +97,7 @@ def taught_probabilities(folders, images):
     """
     say("The teachers look at %d images." % len(images))
     mean = np.zeros([len(images), 10], np.float32)
-    with console.progress(2 * len(folders) * len(images), "image") as bar:
+    with console.progress(2 * len(folders) * len(images), "image", always=True) as bar:
         for folder in folders:
             teacher = Classifier(folder, large_batch=True)
             for start in range(0, len(images), TAUGHT_AT_A_TIME):
@@ -124,12 +124,12 @@ def fit(session, model, recipe, run, state, saved, training_set, held_out):
     Each set is (images uint8 [N,32,32,3], labels int32 [N]).
     """
     (images, labels), ends, start = training_set, recipe.schedule.epoch_ends, saved.step
+    targets = probabilities_to_learn(labels, recipe, saved.arrays.get("taught"))
     say("Training on %d images, %d held out, %d steps; at the end the weights in %s are replaced."
         % (len(images), len(held_out[0]), ends[-1] - start, run.checkpoint_dir))
-    targets = probabilities_to_learn(labels, recipe, saved.arrays.get("taught"))
     writer = open_summaries(run.logdir, saved.notes, session.graph)
-    with console.progress(
-            ends[-1] * recipe.batch_size, "image", start * recipe.batch_size) as bar:
+    with console.progress(ends[-1] * recipe.batch_size, "image", start * recipe.batch_size,
+                          always=True) as bar:
         began = time.monotonic()
         for epoch, indices, batch in sampling.batches(images, saved.arrays, recipe, start):
             train_step(session, model, saved, indices, {
