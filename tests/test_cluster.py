@@ -6,13 +6,14 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
-from helpers import (FULL, TRAIN, assert_same_bits, keep_states, small_run, start, state, states,
-                     variables)
+from helpers import (FULL, ROOT, TRAIN, assert_same_bits, keep_states, small_run, start, state,
+                     states, variables)
 
 from ex03_cifar import cluster
 from ex03_cifar import options as command_line
@@ -247,16 +248,19 @@ def alive(pid):
     (None, 0, ""), (signal.SIGINT, 130, "epoch  1"), (signal.SIGKILL, -9, "")))
 def test_processes_on_one_machine_end_together(small_data, tmp_path, number, code, begun):
     arguments = small_run(small_data, str(tmp_path), epochs=2000 if number else 3)
-    with tasks(str(tmp_path), arguments + ["--processes", "2"]) as (task,):
-        worker = ""
-        while not worker:
-            with open("/proc/{0}/task/{0}/children".format(task.process.pid)) as stream:
-                worker = stream.read()
-        task.wait_for(begun)
-        if number:
-            os.kill(task.process.pid, number)
-        ended, text = task.end()
-    assert ended == code and "Traceback" not in text, text
+    process = subprocess.Popen(
+        [sys.executable, "-m", TRAIN, "--processes", "2"] + arguments, cwd=ROOT,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
+    worker = line = ""
+    while not worker:
+        with open("/proc/{0}/task/{0}/children".format(process.pid)) as stream:
+            worker = stream.read()
+    while begun not in line:
+        line = process.stdout.readline()
+    if number:
+        process.send_signal(number)
+    text = process.communicate(timeout=120)[0]
+    assert process.returncode == code and "Traceback" not in text, text
     assert number or text.count("epoch  1") == 1 and "Saved the weights" in text
     end = time.monotonic() + 30
     while alive(int(worker.split()[0])):
