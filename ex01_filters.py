@@ -16,6 +16,7 @@ if __name__ == "__main__":  # before anything is imported that may be missing
 
 import argparse
 import os
+import sys
 
 import numpy as np
 from PIL import Image
@@ -167,7 +168,11 @@ def main(arguments=None):
                         help="Write only ex01_kernel.png, the colours filtered by this kernel: the "
                              "numbers of a square of odd side, row by row in quotes, or %s."
                              % ", ".join(sorted(NAMED_KERNELS)))
-    options = parser.parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if "--kernel" in words[:-1]:  # argparse would take "-1,0,1" for an option of its own
+        place = words.index("--kernel")
+        words[place:place + 2] = ["--kernel=" + words[place + 1]]
+    options = parser.parse_args(words)
     if options.kernel is not None:
         write_kernel(options.image, options.output_dir, options.kernel)
     else:

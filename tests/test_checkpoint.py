@@ -149,7 +149,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
         meta = tf.train.export_meta_graph().SerializeToString()
         with tf.Session(graph=graph) as session:
             session.run(tf.global_variables_initializer())
-            checkpoint.save(folder, session, saver, {".meta": meta})
+            checkpoint.save(folder, session, saver, {".meta": meta, ".large.meta": meta})
     assert "graph is not that of this network" in refusal(folder)
 
 

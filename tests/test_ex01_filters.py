@@ -94,7 +94,7 @@ def test_a_picture_is_not_replaced_by_its_own_result(tmp_path, ended):
 
 @pytest.mark.parametrize("text, numbers", [
     ("0 -1 0 -1 5 -1 0 -1 0", [[0, -1, 0], [-1, 5, -1], [0, -1, 0]]),
-    ("-1 -2 -1 0 0 0 1 2 1", [[-1, -2, -1], [0, 0, 0], [1, 2, 1]]),  # no option of its own
+    ("-1,-2,-1,0,0,0,1,2,1", [[-1, -2, -1], [0, 0, 0], [1, 2, 1]]),  # no option of its own
     ("2", [[2]]),
     (" ".join(["0.25"] + ["0"] * 23 + ["0.5"]), np.diag([0.25, 0, 0, 0, 0.5])),
     ("blur", np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]]) / 16)])
