@@ -14,7 +14,7 @@ LARGE_BATCH = 64  # pictures from which the graph for large batches saves more t
 GRAPH, LARGE_BATCH_GRAPH = ".meta", ".large.meta"  # a release's files
 TEMPERATURE = "temperature/Read/ReadVariableOp"  # as TensorFlow names a variable's value
 MOST_ENERGY = -2.64  # 95 % of 777 photographs that show one of the classes have less
-TTA_THRESHOLD = 0.97  # below this probability the further views are averaged, too
+TTA_THRESHOLD = 0.95  # below this probability the further views are averaged, too
 
 
 class Classifier:
