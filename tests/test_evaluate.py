@@ -11,7 +11,7 @@ from ex03_cifar import RELEASE
 from ex03_cifar.classifier import TTA_THRESHOLD, Classifier
 from ex03_cifar.views import picture_views
 
-OF_400 = 96.75  # per cent, what the same network has on the first 400 test images
+OF_400 = 96.5  # per cent, what the same network has on the first 400 test images
 
 
 def test_further_views_are_asked_while_there_is_doubt():
