@@ -42,17 +42,17 @@ def main(arguments=None):
     classifier = Classifier(given.checkpoint_dir, given.exact, large_batch=True)
     images, labels = [whole[:given.images] for whole in dataset.load_test(given.data_dir)]
     picture = os.path.join(console.writable_folder(given.output_dir), "ex03_confusion.png")
-    logits = []  # float32 [images,views,10] in each part
+    probabilities, single = [], []  # by all views, as ./predict; the class by the first alone
     with console.progress(len(images), "image") as bar:
         for start in range(0, len(images), IMAGES_A_TIME):
             views = cifar_views(images[start:start + IMAGES_A_TIME])
-            logits.append(classifier.view_logits(np.concatenate(views)).reshape(len(views), -1, 10))
+            probabilities.append(classifier.predict([[six] for six in views]))
+            single.append(classifier.view_logits(views[:, 0]).argmax(axis=1))
             bar.update(len(views))
-    logits = np.concatenate(logits)
-    probabilities = classifier.probabilities(logits.mean(axis=1))
+    probabilities, single = np.concatenate(probabilities), np.concatenate(single)
     counts = confusion_matrix(labels, probabilities.argmax(axis=1))
     print("test accuracy %.2f %% over %d images (%.2f %% without view averaging)" % (
-        100 * accuracy(counts), len(labels), 100 * np.mean(logits[:, 0].argmax(axis=1) == labels)))
+        100 * accuracy(counts), len(labels), 100 * np.mean(single == labels)))
     print("expected calibration error %.2f %%\n" % (100 * calibration_error(probabilities, labels)))
     print("\n".join(class_table(counts, dataset.CLASSES)))
     from figures.common import draw_confusion
