@@ -15,7 +15,6 @@ if __name__ == "__main__":  # before anything is imported that may be missing
     environment.check("matplotlib", "tf_keras")
 
 import dataclasses
-import functools
 import json
 import types
 import zlib
@@ -263,8 +262,8 @@ def train(recipe, options, training_set, held_out, name):
         if not saved:
             session.run(model.initialise)
             if options.init:
-                checkpoint.load(options.init, functools.partial(
-                    checkpoint.load_values, session, model.weights))
+                checkpoint.load(options.init, lambda prefix: checkpoint.load_values(
+                    session, model.weights, prefix))
             saved = Saved(0, {"history": [], "sums": [0, 0]}, {})
         say("Training for %d epochs of %d pictures, seed %d: %d steps."
             % (recipe.epochs, len(images), recipe.seed, steps - saved.step))

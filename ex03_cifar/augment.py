@@ -6,10 +6,8 @@ from PIL import Image
 def training_batch(images, flipped, recipe, progress, rng):
     """Return a batch as a training step sees it: images uint8 [N,32,32,3] -> uint8 [N,S,S,3].
 
-    Args:
-        flipped: bool [N], which images are flipped.
-        progress: the fraction of the run that is over, from 0 to 1; it decides the side S.
-        rng: the `np.random.RandomState` of all random numbers.
+    The images where `flipped`, bool [N], is true are flipped; `progress`, the fraction of the run
+    that is over, decides the side S.
     """
     images = flip(shift(images, rng, recipe.shift), flipped)
     for change, prob, *strength in (
@@ -81,11 +79,8 @@ def scale_jitter(images, rng, prob, scales, stretch=4 / 3):
     """Scale, stretch and shift an image uint8 [S,S,3] at random, with probability `prob`.
 
     Photographs show objects at sizes that CIFAR-10 does not have, and squashing a rectangle to a
-    square stretches them. Beyond the border: reflect padding. Logarithms are uniform.
-
-    Args:
-        scales: (smallest, largest) factor of size.
-        stretch: largest ratio between the factors of width and height.
+    square stretches them. Beyond the border: reflect padding. Logarithms are uniform: of the factor
+    of size between the two `scales`, of the ratio between width and height up to `stretch`.
     """
     drawn = [rng.uniform(low, high, len(images)) for low, high in (
         (0, 1), np.log(scales), np.log((1 / stretch, stretch)), (-0.5, 0.5), (-0.5, 0.5))]
@@ -103,10 +98,8 @@ def resampling(factor, place, side):
     """Return float32 [N,side,side]: the weight of each pixel of a row in each new one.
 
     The filter is a triangle as wide as a new pixel, or an old one if that is wider, as Pillow's.
-
-    Args:
-        factor: [N], how many times larger the new row shows things.
-        place: [N] from -0.5 to 0.5, where in the old row the new one lies, or the other way round.
+    The new row shows things `factor` [N] times larger; `place` [N], from -0.5 to 0.5, is where in
+    the old row it lies, or the other way round.
     """
     middle = side / 2 + place * np.abs(side / factor - side)
     centres = middle[:, None] + (np.arange(side) + 0.5 - side / 2) / factor[:, None]
@@ -131,10 +124,8 @@ def colour_jitter(images, rng, prob, strength):
     """Change brightness, contrast and saturation of an image uint8 [H,W,3] with probability `prob`,
     by factors of 1 - strength to 1 + strength, or twice that (Howard 2013, arXiv 1312.5402)."""
     chosen = np.flatnonzero(rng.uniform(0, 1, len(images)) < prob)
-    brightness, contrast, saturation = [
-        1 + strength * rng.uniform(-most, most, len(images)).astype(np.float32)[chosen, None, None,
-                                                                              None]
-        for most in (1, 1, 2)]
+    drawn = np.float32([rng.uniform(-most, most, len(images)) for most in (1, 1, 2)])
+    brightness, contrast, saturation = 1 + strength * drawn[:, chosen, None, None, None]
     pixels = images[chosen].astype(np.float32)
     grey = pixels.dot(GREY)[..., None]
     mean = grey.mean(axis=(1, 2), keepdims=True)
@@ -169,8 +160,9 @@ def grey(images, rng, prob):
 def dark(images, rng, prob):
     """Show an image uint8 [H,W,3] as at night, dark and noisy, with probability `prob`."""
     chosen = np.flatnonzero(rng.uniform(0, 1, len(images)) < prob)
-    gamma, light, noise = [rng.uniform(*between, len(chosen)).astype(np.float32)[:, None, None, None]
-                           for between in ((1, 2), (0.25, 0.7), (0, 8))]
+    drawn = np.float32([rng.uniform(*between, len(chosen))
+                        for between in ((1, 2), (0.25, 0.7), (0, 8))])
+    gamma, light, noise = drawn[..., None, None, None]
     pixels = 255 * light * (images[chosen].astype(np.float32) / 255) ** gamma
     return replace(images, chosen,
                    pixels + noise * rng.standard_normal(pixels.shape).astype(np.float32))
@@ -235,7 +227,7 @@ def plain_colour(rng):
 
 
 def with_pillow(images, rng, prob, function):
-    """Return uint8 [N,S,S,3], where `function` of a Pillow image is applied with this probability."""
+    """Apply `function` of a Pillow image to each of uint8 [N,S,S,3] with probability `prob`."""
     result = images.copy()
     for number in np.flatnonzero(rng.uniform(0, 1, len(images)) < prob):
         result[number] = function(Image.fromarray(images[number]))

@@ -28,8 +28,7 @@ def build(recipe, steps, first_kernel, training_network=network):
     `correct` how many predictions were right, all before that step.
 
     Args:
-        recipe: a `recipes.Recipe`.
-        steps: how many steps the whole run has.
+        steps: how many steps the whole run of the recipe has.
         first_kernel: float32 [2,2,3,24], as `whitening_kernel` returns it.
         training_network: computes the logits that are trained on, with the arguments of `network`.
     """
@@ -67,11 +66,7 @@ def build(recipe, steps, first_kernel, training_network=network):
 def optimise(loss, batch_size, decay, step, recipe):
     """Return the operation that trains one step: Muon for the kernels, SGD for all the rest.
 
-    Args:
-        loss: scalar, summed over the batch.
-        batch_size: int scalar tensor.
-        decay: scalar from 1 to 0, multiplies every learning rate.
-        step: the global step, incremented.
+    The loss is summed over the batch; `decay` multiplies the learning rates; `step` is incremented.
     """
     from support.muon import MuonOptimizer, minimise  # here: it imports TensorFlow
     kernels = [v for v in tf.trainable_variables() if is_kernel(v.name)]

@@ -58,8 +58,8 @@ class Recipe:
     tilt_prob: float = setting(0.0, (0, 1), "Probability of a tilt by up to 20 degrees, per image")
     closer_prob: float = setting(0.0, (0, 1), "Probability of a close-up (a part, enlarged), per "
                                  "image")
-    ground_prob: float = setting(0.0, (0, 1), "Probability of being small on a ground of one colour "
-                                 "or on another image, per image")
+    ground_prob: float = setting(0.0, (0, 1), "Probability of being small on a ground of one "
+                                 "colour or on another image, per image")
     distillation: float = setting(0.7, (0, 1), "Weight of the teachers' probabilities, where there "
                                   "are --teachers, against that of the labels")
     stage_sides: tuple = setting((20, 28), (2, SIDE), "Side of the images in each early stage, in "

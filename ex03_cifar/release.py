@@ -46,5 +46,4 @@ def draw_curves(folder, path):
 def draw_history(history, recipe, path):
     """Draw the training curves of a run of `recipe` into the PNG `path`."""
     from figures.ex03 import draw_training
-    plan = recipe.schedule
-    draw_training(history, path, plan.stages, plan.epoch_ends, plan.full_epochs)
+    draw_training(history, path, recipe.schedule)

@@ -1,7 +1,7 @@
 """Winograd's convolution: 3x3 kernels with half to a fifth of the multiplications.
 
-A row of outputs is cut into tiles of m. The outputs of a tile depend on m + 2 inputs, which are seen
-as the coefficients of a polynomial, as the three elements of the kernel are: both are evaluated at
+A row of outputs is cut into tiles of m. The outputs of a tile depend on m + 2 inputs, which are
+seen as the coefficients of a polynomial, as the kernel's three elements are: both are evaluated at
 m + 2 points and multiplied there, which takes m + 2 multiplications instead of 3 m, and the outputs
 are computed from the products. In two dimensions the same is done for columns and for rows
 (Winograd 1980, "Arithmetic Complexity of Computations"; Lavin and Gray 2015, arXiv 1509.09308).
@@ -10,15 +10,15 @@ For convolutional networks there is one matrix product, [N,C] by [C,F], for each
 each tile, and all steps before and after are products with small constant matrices. All is linear,
 so TensorFlow derives the gradients, which are matrix products again.
 
-Compared with the direct convolution in float32, the largest error is 4e-6 (m = 4) to 7e-5 (m = 7) of
-the largest output.
+Compared with the direct convolution in float32, the largest error is 4e-6 (m = 4) to 7e-5 (m = 7)
+of the largest output.
 """
 import numpy as np
 
 from support.tf1 import tf
 
 KERNEL = 3  # pixels, the side of the kernels
-# The points for each m; infinity is one more. Opposite numbers between 1/4 and 9/4, for their powers
+# The points for each m; infinity is one more. Opposite numbers from 1/4 to 9/4, for their powers
 # are added up and rounding errors grow with them; of a random search those of the smallest error.
 POINTS = {2: (0, 1, -1),
           3: (1/2, -1/2, 3/2, -3/2),
@@ -27,7 +27,7 @@ POINTS = {2: (0, 1, -1),
           6: (0, 1/2, -1/2, 15/16, -15/16, 35/16, -35/16),
           7: (1/4, -1/4, 11/16, -11/16, 9/8, -9/8, 9/4, -9/4)}
 SIZES = np.array(sorted(POINTS), np.int32)
-KERNEL_COST = 40  # tiles whose products take as long as writing the transformed kernel and reading it
+KERNEL_COST = 40  # tiles whose products take as long as writing and reading the transformed kernel
 
 
 def convolution(x, kernel):

@@ -98,9 +98,7 @@ def save_figure(figure, path):
 def save_gif(figures, times, path):
     """Write matplotlib figures of one size as an endless animation, as write_whole does.
 
-    Args:
-        figures: yields the frames; each is drawn before the next is asked for.
-        times: milliseconds, of each.
+    Each frame, shown for its number of milliseconds, is drawn before the next is asked for.
     """
     frames, colours = [], collections.Counter()
     for figure in figures:
@@ -194,19 +192,18 @@ def draw_curves(history, path, accuracies, stages=(), marked=None):
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.margins(y=0.14)  # the names of the stages are above the curves
-        axes.spines["top"].set_visible(False)
-        axes.spines["right"].set_visible(False)
+        axes.spines[["top", "right"]].set_visible(False)
         axes.xaxis.get_major_locator().set_params(integer=True)
         for label, begin, end in stages:
             axes.text((begin + end) / 2, 1.0, label, ha="center", va="top", color=GREY,
                       transform=axes.get_xaxis_transform())
             if end < len(history):
                 axes.axvline(end, color=GREY, linestyle=":", linewidth=1)
-        if marked and marked[1] < len(history):
-            axes.axvspan(marked[1] + 0.5, len(history), color=BLUE, alpha=0.1, linewidth=0)
     if marked and marked[1] < len(history):
-        first = history[marked[1]]["loss"]
-        left.annotate(marked[0], (marked[1] + 1, first), (0.97, 0.86), va="top", ha="right",
+        label, last = marked
+        for axes in (left, right):
+            axes.axvspan(last + 0.5, len(history), color=BLUE, alpha=0.1, linewidth=0)
+        left.annotate(label, (last + 1, history[last]["loss"]), (0.97, 0.86), va="top", ha="right",
                       textcoords="axes fraction", arrowprops=dict(arrowstyle="->", color=INK),
                       bbox=dict(facecolor="white", alpha=0.8, edgecolor="none"))
     right.legend(loc="lower right")

@@ -16,11 +16,7 @@ def draw_overview(picture, patterns, filters, path):
     """Draw the source, and below it both results, each under its filter, into the PNG `path`.
 
     By Pillow, whose versions draw the same pixels: the tree stays clean whoever runs exercise 1.
-
-    Args:
-        picture: PIL.Image.
-        patterns: uint8 [2, rows, columns], the horizontal and the vertical patterns.
-        filters: the two filters that found them, [3, 3] each.
+    The source is a Pillow image, the results are `patterns` uint8 [2,H,W] of `filters` [2, 3, 3].
     """
     scale = min(PANEL[0] / picture.width, PANEL[1] / picture.height)
     size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
@@ -124,12 +120,7 @@ def draw_sum(axes, left, top, window, pattern, colour, say):
 
 
 def draw_convolution(letter, pattern, path):
-    """Draw two windows of a picture times a filter: what is like it, and what is not.
-
-    Args:
-        letter: [9, 9] of 1 and -1, an X.
-        pattern: [3, 3], the filter of one of its arms.
-    """
+    """Draw two windows of an X [9, 9] times the filter [3, 3] of an arm: one like it, one not."""
     figure, axes = canvas(27, 11.6)
     numbers(axes, 0.5, 1.3, letter, "image : encre 1, papier −1", ONES)
     for top, column, colour, verdict in (
@@ -142,11 +133,9 @@ def draw_convolution(letter, pattern, path):
 
 
 def draw_sliding(picture, pattern, feature_maps, path, language):
-    """Draw an animation of the sliding window.
+    """Draw an animation of a filter [3, 3] that slides over a picture, with its two feature maps.
 
-    Args:
-        picture: [7, 7]; pattern: [3, 3].
-        feature_maps: with stride 1 [5, 5] and with stride 2 [3, 3].
+    The first map is that of stride 1, the second that of stride 2.
     """
     moments = [(stride, values, count) for stride, values in enumerate(feature_maps, 1)
                for count in range(1, values.size + 1)]
@@ -175,11 +164,7 @@ def _slide(picture, pattern, stride, values, count, say):
 
 
 def draw_feature_maps(letters, filters, maps, path):
-    """Draw an X and an O, and what three filters make of them.
-
-    Args:
-        letters: [2, 9, 9]; filters: [3, 3, 3], the first axis the filters; maps: [2, 7, 7, 3].
-    """
+    """Draw an X and an O [2, 9, 9], and the maps [2, 7, 7, 3] that three filters make of them."""
     figure, axes = canvas(32, 23.5)
     write(axes, 0.6, 3.4, "trois filtres", ha="left", fontsize=MEDIUM)
     for left, pattern, name in zip((8.2, 16.2, 24.2), filters, ("un bras", "centre", "autre bras")):
@@ -213,12 +198,9 @@ def draw_pooling(values, rectified, pooled, path):
 
 
 def draw_decision(smallest, layer, scores, path):
-    """Draw the way from the pooled maps of a letter to two scores, all products and their sums.
+    """Draw the way from a letter's pooled maps [2, 2, 3] to two scores, all products and sums.
 
-    Args:
-        smallest: [2, 2, 3], the pooled maps.
-        layer: weights [12, 2] and biases [2] of the scores for X and for O.
-        scores: [2].
+    `layer` holds the weights [12, 2] and the biases [2] of the scores for X and for O.
     """
     figure, axes = canvas(17, 18.2)
     for index, name in enumerate(("bras ↘", "centre", "bras ↗")):

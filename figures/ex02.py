@@ -18,7 +18,8 @@ FRENCH = {
     "Normalise, ReLU": "Normaliser, ReLU", "Flatten, dense": "Aplatir, dense",
     "Output, softmax": "Sortie, softmax", "%d of %d": "%d sur %d",
     "negative": "négatif", "each map": "chaque carte", "positive": "positif",
-    "The first %s pictures and their predictions": "Les premières images de %s et leurs prédictions",
+    "The first %s pictures and their predictions":
+        "Les premières images de %s et leurs prédictions",
     "The most confident mistakes": "Les erreurs dont le réseau est le plus sûr",
     "No mistakes": "Aucune erreur", "true: ": "juste : "}
 
@@ -26,30 +27,24 @@ FRENCH = {
 def draw_all(folder, history, images, labels, probabilities, names, data):
     """Draw the training, the confusion matrix and some predictions into the folder.
 
-    Args:
-        history: as `draw_curves` takes it, the accuracy on `images` under "held_out".
-        images, labels, probabilities, names, data: as for `draw_predictions`.
+    The accuracy on `images` is "held_out" in the history; the rest is as in `draw_predictions`.
     """
     draw_curves(history, os.path.join(folder, "ex02_training.png"), [
         ("accuracy", "training (augmented)"), ("held_out", data + ", one view")])
     counts = confusion_matrix(labels, probabilities.argmax(axis=1))
-    for language, confusion, predictions in (
-            ("en", "ex02_confusion.png", "ex02_predictions.png"),
-            ("fr", "fr_ex02_confusion.png", "fr_ex02_predictions.png")):
-        draw_confusion(counts, names, os.path.join(folder, confusion), data, language)
-        draw_predictions(images, labels, probabilities, names, data,
-                         os.path.join(folder, predictions), language)
+    for language, beginning in (("en", "ex02_"), ("fr", "fr_ex02_")):
+        path = os.path.join(folder, beginning)
+        draw_confusion(counts, names, path + "confusion.png", data, language)
+        draw_predictions(images, labels, probabilities, names, data, path + "predictions.png",
+                         language)
     print("Drew %s" % printable(os.path.join(folder, "ex02_*.png")), file=sys.stderr)
 
 
 def draw_predictions(images, labels, probabilities, names, data, path, language="en"):
-    """Draw the first pictures, then the mistakes made with the highest probability.
+    """Draw the first images uint8 [N,28,28], then the mistakes with the highest probability.
 
-    Args:
-        images, labels: uint8 [N,28,28] and [N], the true classes.
-        probabilities: float [N,C].
-        names: of the C classes.
-        data: what the pictures are, "test" or "validation".
+    The true classes are `labels` [N], the predictions `probabilities` float [N,C] of the C `names`;
+    `data` is what the images are, "test" or "validation".
     """
     say = translated(language, FRENCH)
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
@@ -131,13 +126,8 @@ def draw_architecture(layers, names, path, language="en"):
 
 
 def draw_learning(steps, filters, losses, path):
-    """Draw filters at several moments of a training, and below them its loss.
-
-    Args:
-        steps: of the moments, the last is the end of the training.
-        filters: [moments, K, K, 3].
-        losses: of every step.
-    """
+    """Draw filters [M,K,K,3] after M numbers of steps, the last the end of a training, and below
+    them the losses of all its steps."""
     figure = new_figure(6.5)
     grid = figure.add_gridspec(5, len(steps), height_ratios=(1, 1, 1, 0.5, 2))
     loss = figure.add_subplot(grid[4, :])
@@ -164,19 +154,13 @@ def draw_learning(steps, filters, losses, path):
 
 
 def draw_learnt_filters(kinds, before, after, path):
-    """Draw filters of the first layer before and after training.
-
-    Args:
-        kinds: what each has become, a word.
-        before, after: float [K,K,F], as many.
-    """
+    """Draw filters [K,K,F] of the first layer before and after training; `kinds` are F words."""
     figure = new_figure(2.7)
     grid = figure.subplots(2, len(kinds))
-    for row, filters in zip(grid, (before, after)):
+    for row, filters, moment in zip(grid, (before, after), ("before", "after")):
+        row[0].set_ylabel(moment + "\ntraining", **SIDE)
         for number, axes in enumerate(row):
             show_signed(axes, filters[..., number])
     for axes, kind in zip(grid[0], kinds):
         axes.set_title(kind)
-    for axes, label in zip(grid[:, 0], ("before\ntraining", "after\ntraining")):
-        axes.set_ylabel(label, **SIDE)
     save_figure(figure, path)

@@ -12,30 +12,25 @@ FRENCH = {
     "sees the whole image": "voit l'image entière",
     "Each row is one filter; each column, a training image that excites it most: the part it "
     "sees.\nWhite lies beyond the border of the image.":
-        "Chaque ligne est un filtre ; chaque colonne, une image d'entraînement qui l'active le plus "
-        ":\nle morceau qu'il en voit. Le blanc est hors de l'image."}
+        "Chaque ligne est un filtre ; chaque colonne, une image d'entraînement qui l'active le plus"
+        " :\nle morceau qu'il en voit. Le blanc est hors de l'image."}
 
 
-def draw_training(history, path, stages, epoch_ends, all_images):
-    """Draw the training curves into the PNG `path`.
+def draw_training(history, path, plan):
+    """Draw the training curves of a run, `plan` its `recipes.Schedule`, into the PNG `path`.
 
-    Args:
-        history: a list of dicts, one per epoch, of "loss", "accuracy", and "validation" if known.
-        stages: of each size of the images, `side` in pixels, `begin` and `end` as fractions of the
-            run's steps.
-        epoch_ends: the step after the last one of each epoch.
-        all_images: how many epochs, from the first, train on all images.
+    The history is a list of dicts, one per epoch, of "loss", "accuracy", and "validation" if known.
     """
-    ends = (0,) + epoch_ends
+    ends = (0,) + plan.epoch_ends
 
     def epochs(fraction):
         return float(np.interp(fraction * ends[-1], ends, range(len(ends))))
     stages = [("%d×%d" % (stage.side, stage.side), epochs(stage.begin), epochs(stage.end))
-              for stage in stages]
+              for stage in plan.stages]
     draw_curves(history, path, [("accuracy", "training (augmented)"),
                                 ("validation", "validation (whole images)")], stages,
                 ("After epoch %d only the images with\nthe largest loss are trained on:\nthe loss "
-                 "jumps up, accuracy drops." % all_images, all_images))
+                 "jumps up, accuracy drops." % plan.full_epochs, plan.full_epochs))
 
 
 def draw_features(layers, path, language="en"):
@@ -79,10 +74,7 @@ def draw_explanation(picture, maps, probabilities, names, path):
         picture: a Pillow image in RGB.
         maps: (class number, float [H,W] in [0,1]: how much each pixel speaks for the class) of
             the classes to explain.
-        probabilities: float [C], the prediction that is explained.
-        names: of the C classes.
-    Raises:
-        UserError: the file cannot be written; one that was there is untouched.
+        probabilities, names: of all C classes.
     """
     shape = np.clip(picture.height / picture.width, 0.5, 1.3)
     figure = new_figure(WIDTH / (len(maps) + 2) * shape + 0.3)

@@ -60,13 +60,11 @@ def grids(drawing):
 
 
 def compute():
-    """Compute the layers of the course page for LETTERS, and the sliding of a filter over SMALL.
+    """Compute what is drawn: (layers, slides), all float32.
 
-    Returns:
-        layers: a dict of float32 arrays: "maps" and "rectified" [N,7,7,3], "pooled" [N,4,4,3],
-            "smallest" [N,2,2,3], "weights" [12,2], "biases" [2], "scores" and "probabilities"
-            [N,2].
-        slides: float32 [5,5] and [3,3], the maps of the first filter with stride 1 and 2.
+    Layers, a dict, are those of LETTERS: "maps" and "rectified" [N,7,7,3], "pooled" [N,4,4,3],
+    "smallest" [N,2,2,3], "weights" [12,2], "biases" [2], "scores" and "probabilities" [N,2].
+    Slides are the maps [5,5] and [3,3] of the first filter over SMALL, with stride 1 and 2.
     """
     with tf.Graph().as_default() as graph:
         kernel = tf.constant(np.moveaxis(grids(FILTERS), 0, -1)[:, :, np.newaxis])

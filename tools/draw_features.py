@@ -13,13 +13,12 @@ import numpy as np
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from ex03_cifar import RELEASE, dataset  # noqa: E402, the path is set above
-from ex03_cifar.classifier import Classifier  # noqa: E402
+from ex03_cifar.classifier import Classifier, run_in_parts  # noqa: E402
 from support import console  # noqa: E402
 from support.arguments import add_output_dir  # noqa: E402
 from support.tf1 import tf  # noqa: E402
 
 IMAGES = 5000  # training images that are searched
-BATCH = 250
 UNITS, PARTS = 3, 4  # rows and columns for each convolution
 DRAWN = (1, 1), (1, 3), (2, 1), (2, 3), (3, 1), (3, 3)  # block and convolution
 
@@ -65,15 +64,14 @@ def part(image, place, field):
 
 def exciting_parts(classifier, tensor, field, images):
     """Return the parts that excite units of a convolution most, lists of lists of uint8 [S,S,3]."""
-    run = classifier.session.run
-    with classifier.session.graph.as_default():
+    session = classifier.session
+    with session.graph.as_default():
         largest = tf.reduce_max(tensor, axis=[1, 2])  # of all places in an image
-    sums = np.concatenate([run(largest, {classifier.images: images[start:start + BATCH]})
-                           for start in range(0, len(images), BATCH)])
+    sums = run_in_parts(session, largest, classifier.images, images)
     rows = []
     for unit in choose_units(sums):
         best = np.argsort(-sums[:, unit], kind="mergesort")[:PARTS]
-        maps = run(tensor, {classifier.images: images[best]})[..., unit]
+        maps = session.run(tensor, {classifier.images: images[best]})[..., unit]
         places = [np.unravel_index(one.argmax(), one.shape) for one in maps]
         rows.append([part(images[number], place, field) for number, place in zip(best, places)])
     return rows

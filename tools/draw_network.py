@@ -28,9 +28,8 @@ MOMENTS = 0, 150, 300, 450, 700  # steps after which the filters are drawn, and 
 
 def first_kernels(session):
     """Return the filters of the first convolution, float32 [K,K,F]."""
-    convolutions = [operation for operation in session.graph.get_operations()
-                    if operation.type == "Conv2D"]
-    return session.run(convolutions[0].inputs[1])[:, :, 0]
+    first = next(found for found in session.graph.get_operations() if found.type == "Conv2D")
+    return session.run(first.inputs[1])[:, :, 0]
 
 
 def untrained(filters):

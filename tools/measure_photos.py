@@ -27,20 +27,8 @@ from support.reports import class_table, confusion_matrix
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
-def find_photos(folder):
-    """Return the photographs in the classes' folders: a list of paths and labels int [N]."""
-    found = [(path, label) for label, name in enumerate(NAMES)
-             for path in sorted(glob.glob(os.path.join(folder, name, "*")))]
-    return [path for path, _ in found], np.array([label for _, label in found], int)
-
-
 def mean_by_class(correct, labels):
-    """Return (the mean of the classes' accuracies, its standard error for a sample of photographs).
-
-    Args:
-        correct: bool [N].
-        labels: int [N]; classes without a photograph are left out.
-    """
+    """Return the mean of the accuracies of the classes in `labels`, and its standard error."""
     classes = [correct[labels == label] for label in np.unique(labels)]
     rates = [part.mean() for part in classes]
     variances = [rate * (1 - rate) / len(part) for rate, part in zip(rates, classes)]
@@ -53,12 +41,14 @@ def main(arguments=None):
     parser.add_argument("--checkpoint-dir", metavar="DIR", type=checkpoint_folder, default=RELEASE,
                         help="Read the weights in this folder (default: %(default)s).")
     given = parser.parse_args(arguments)
-    paths, labels = find_photos(given.folder)
-    if not paths:
+    photos = [(read_picture(path, SHORT_SIDE), label) for label, name in enumerate(NAMES)
+              for path in sorted(glob.glob(os.path.join(given.folder, name, "*")))]
+    if not photos:
         raise console.UserError("there is no photograph in %s."
                                 % os.path.join(given.folder, NAMES[0]))
+    pictures, labels = zip(*photos)
+    labels = np.array(labels)
     classifier = Classifier(given.checkpoint_dir, large_batch=True)
-    pictures = [read_picture(path, SHORT_SIDE) for path in paths]
     probabilities = classifier.predict([picture_views(picture) for picture in pictures])
     by_squashing = classifier.predict([[squashed(picture)[None]] for picture in pictures])
     print("\n".join(class_table(confusion_matrix(labels, probabilities.argmax(axis=1)), NAMES)))
