@@ -10,7 +10,7 @@ from support.console import command
 from support.tf1 import fastest, tf
 
 IMAGES_A_RUN, VIEWS_A_RUN = 200, 32  # of CIFAR-10's size, and of photographs: bounds the memory
-LARGE_BATCH = 64  # pictures from which the graph for large batches saves more than its loading takes
+LARGE_BATCH = 64  # pictures from which the graph for large batches saves more than it costs
 GRAPH, LARGE_BATCH_GRAPH = ".meta", ".large.meta"  # a release's files
 TEMPERATURE = "temperature/Read/ReadVariableOp"  # as TensorFlow names a variable's value
 MOST_ENERGY = -2.64  # 95 % of 777 photographs that show one of the classes have less
@@ -24,8 +24,8 @@ class Classifier:
         """Restore the checkpoint in `folder`.
 
         Args:
-            exact: compute in float32 even where the processor is faster in bfloat16, which
-                changes a probability by a few thousandths, and without regard to `large_batch`.
+            exact: compute in float32 even where bfloat16 is faster, which changes a probability
+                by a few thousandths, and without regard to `large_batch`.
             large_batch: whether LARGE_BATCH pictures or more will be predicted: in float32 they
                 take half as long then, and a probability changes by a few millionths.
         Raises:
@@ -110,24 +110,21 @@ def softmax(logits):
 
 
 def inference_graphs(widths, convolutions):
-    """Return the graphs for inference that a release carries, a dict of file ending to bytes."""
-    return {GRAPH: inference_graph(widths, convolutions, large_batch=False),
-            LARGE_BATCH_GRAPH: inference_graph(widths, convolutions, large_batch=True)}
-
-
-def inference_graph(widths, convolutions, large_batch):
-    """Return a graph for inference, bytes: what `import_meta_graph` reads.
+    """Return the graphs for inference that a release carries, a dict of file ending to bytes.
 
     "probabilities:0" float32 [N,10] are those of "images:0" uint8 [N,H,W,3], one view each.
     """
-    with tf.Graph().as_default() as graph, checkpoint.for_inference(is_kernel):
-        images = tf.placeholder(tf.uint8, [None, None, None, 3], "images")
-        logits = [tf.identity(network(images, widths, convolutions, training=False,
-                                      precision=precision, large_batch=large_batch),
-                              precision + "_logits")
-                  for precision in (["float32"] if large_batch else ["float32", "bfloat16"])]
-        tf.nn.softmax(logits[0] / temperature_variable(), name="probabilities")
-    return checkpoint.meta_graph(graph)
+    graphs = {}
+    for ending, precisions in (GRAPH, ("float32", "bfloat16")), (LARGE_BATCH_GRAPH, ("float32",)):
+        with tf.Graph().as_default() as graph, checkpoint.for_inference(is_kernel):
+            images = tf.placeholder(tf.uint8, [None, None, None, 3], "images")
+            logits = [tf.identity(network(images, widths, convolutions, training=False,
+                                          precision=precision,
+                                          large_batch=ending == LARGE_BATCH_GRAPH),
+                                  precision + "_logits") for precision in precisions]
+            tf.nn.softmax(logits[0] / temperature_variable(), name="probabilities")
+        graphs[ending] = checkpoint.meta_graph(graph)
+    return graphs
 
 
 def temperature_variable():

@@ -1,6 +1,6 @@
 """Train one network on several processes or machines: one client, one graph (in-graph replication).
 
-Task 0 is the only client. It alone has the options, the data, the state and the weights; its graph
+Task 0 is the client. It alone has the options, the data, the state and the weights; its graph
 has a tower on the TensorFlow server of each task (`towers`). The other tasks, the workers, only run
 a server. Each side tries the other's port once a second; at last task 0 says how it ended.
 """
@@ -53,7 +53,10 @@ def lead(addresses, processes):
     one is lost, the process ends with code 1.
     """
     threads, over = max(1, cores() // processes), threading.Event()
-    children = [start_worker(addresses, task, threads) for task in range(1, processes)]
+    children = [subprocess.Popen(
+        [sys.executable, "-m", "ex03_cifar.cluster", json.dumps([addresses, task, threads])],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd=REPOSITORY,
+        start_new_session=True) for task in range(1, processes)]  # Ctrl-C goes to this process only
     workers, outcome = [], [0, ""]
     try:
         server = serve(addresses, 0, threads)
@@ -163,7 +166,7 @@ def serve(addresses, task, threads):
 
 
 def open_note(target, task):
-    """Return (session, variable): a worker's string that task 0 and it share by its name.
+    """Return (session, variable) of a string that a worker and task 0 share by its name.
 
     The worker writes its `identity`, and task 0 at last its exit code and a sentence, as JSON.
     """
@@ -195,15 +198,6 @@ def wait_for(addresses, task, other, children=()):
 def title(addresses, task):
     """Return what a task is called in a sentence."""
     return "task %d (%s)" % (task, addresses[task])
-
-
-# ---- All processes on one machine ----
-def start_worker(addresses, task, threads):
-    """Start a worker of `--processes`; return its process."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "ex03_cifar.cluster", json.dumps([addresses, task, threads])],
-        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd=REPOSITORY,
-        start_new_session=True)  # Ctrl-C goes to this process only
 
 
 def child():

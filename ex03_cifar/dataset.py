@@ -1,7 +1,4 @@
-"""CIFAR-10: files on disk -> images uint8 [N,32,32,3] and labels int32 [N].
-
-The data set is Krizhevsky's (https://www.cs.toronto.edu/~kriz/cifar.html).
-"""
+"""CIFAR-10 (https://www.cs.toronto.edu/~kriz/cifar.html): files -> arrays."""
 import os
 import pickle
 
@@ -44,8 +41,8 @@ def load_test(folder=None):
 def hold_out(images, labels, count):
     """Hold `count` images out: return ((images, labels), (held-out images, held-out labels)).
 
-    They are drawn at random, but always the same, so that runs with different seeds can be
-    compared. (The last thousand of CIFAR-10 are two points easier than the test images.)
+    At random, but always the same ones, so that runs with different seeds can be compared. (The
+    last thousand of CIFAR-10 are two points easier than the test images.)
     """
     held_out = np.zeros(len(images), bool)
     held_out[np.random.RandomState(0).permutation(len(images))[:count]] = True
@@ -102,7 +99,8 @@ def read_pickle(path):
     with open(path, "rb") as stream:
         try:
             batch = Unpickler(stream, encoding="bytes").load()
-            return np.array(batch[b"labels"], np.int64), batch[b"data"].astype(np.uint8, "C", "safe")
+            planes = batch[b"data"].astype(np.uint8, "C", "safe")
+            return np.array(batch[b"labels"], np.int64), planes
         except (OSError, MemoryError):  # which does not show that the file is damaged
             raise
         except Exception as error:  # a damaged pickle raises anything
@@ -111,13 +109,11 @@ def read_pickle(path):
 
 
 def _load(folder, files, keras_split):
-    """Return the images and labels in `files`; where no folder is given, download them if need be."""
-    home = folder or keras_home()
-    layout = find_layout(home)
+    """Return the images and labels in `files`; without a folder, download them if need be."""
+    layout = find_layout(folder or keras_home())
     if layout:
         batches = [read_batch(os.path.join(layout[0], name + layout[1])) for name in files]
-        images, labels = zip(*batches)
-        return np.concatenate(images), np.concatenate(labels)
+        return tuple(map(np.concatenate, zip(*batches)))
     if folder:
         raise UserError("%s holds neither CIFAR-10's binary version (data_batch_1.bin ...) nor its "
                         "Python version (data_batch_1 ...)." % folder)

@@ -16,7 +16,13 @@ def parse(arguments=None):
 
     Wrong or contradictory options end the program with a sentence and exit code 2.
     """
-    options = parser()
+    options = Parser(
+        prog="python -m ex03_cifar.train", usage="%(prog)s [options]",
+        description="Train the CIFAR-10 network. The same command resumes an interrupted run.")
+    add_training_options(options, RUN, "CIFAR-10")
+    add_recipe_options(options, RECIPES, "fast")
+    add_cluster_options(options)
+    options.set_defaults(precision=fastest("bfloat16"))
     run = options.parse_args(arguments)
     recipe = chosen_recipe(options, run, RECIPES)
     choose_folders(run, RUN, RELEASE, RUN)
@@ -35,14 +41,7 @@ def parse(arguments=None):
     return recipe, run
 
 
-def parser():
-    """Return the `Parser` of training's command line."""
-    parser = Parser(
-        prog="python -m ex03_cifar.train", usage="%(prog)s [options]",
-        description="Train the CIFAR-10 network. The same command resumes an interrupted run.")
-    add_training_options(parser, RUN, "CIFAR-10")
-    add_recipe_options(parser, RECIPES, "fast")
-    parser.set_defaults(precision=fastest("bfloat16"))
+def add_cluster_options(parser):
     several = parser.add_argument_group(
         "several processes", "They train one network together: each computes a shard of every "
         "batch. In a private network only: TensorFlow's server has no authentication, and whoever "
@@ -56,7 +55,6 @@ def parser():
     several.add_argument("--processes", metavar="N", type=whole_number(1, 64), default=1,
                          help="Number of processes to start on this machine, instead of --cluster; "
                               "they divide its processors (default: %(default)s).")
-    return parser
 
 
 def addresses(text):

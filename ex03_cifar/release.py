@@ -1,5 +1,6 @@
 """What becomes of a finished training: a release, and its curves drawn again."""
 import dataclasses
+import os
 import pathlib
 
 from ex03_cifar import RELEASE
@@ -30,8 +31,8 @@ def release(folder):
 def draw_curves(folder, path):
     """Draw the training curves of the weights in `folder`; return whether they have a history."""
     def read(prefix):
-        return (read_notes(prefix + ".json", ("loss", "accuracy"))
-                if checkpoint.lists(prefix, ".json") else None)
+        path = prefix + ".json"
+        return read_notes(path, ("loss", "accuracy")) if os.path.exists(path) else None
 
     notes = checkpoint.load(folder, read)
     if notes:

@@ -109,12 +109,7 @@ def choose_folders(options, default, release, run):
 
 
 def add_training_options(parser, run, data):
-    """Add what every training has to an `argparse.ArgumentParser`; return the group of its modes.
-
-    Args:
-        run: the folder of the weights, by default.
-        data: the name of the data set.
-    """
+    """Add what every training has, `run` being its default folder; return the group of modes."""
     option, modes = parser.add_argument, parser.add_mutually_exclusive_group()
     option("--data-dir", metavar="DIR", type=file_path,
            help="Folder of %s (default: in $KERAS_HOME, else in ~/.keras, where Keras downloads it "
@@ -150,7 +145,6 @@ def setting(default, allowed, text, nargs=None):
     Args:
         default: a number, a string or a tuple of numbers.
         allowed: the least and the greatest number, or the strings that may be chosen.
-        text: the help text of the option, without its full stop.
         nargs: "+" or "*" for a tuple of any length; others are as long as `default`.
     """
     several = isinstance(default, tuple)

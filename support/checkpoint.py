@@ -1,11 +1,9 @@
 """Checkpoints verified against a SHA-256 manifest: `tf.train.Saver` files that are all or nothing.
 
-A checkpoint is a folder with a Saver's files `weights-ID.index` and
-`weights-ID.data-00000-of-00001`, possibly notes (`weights-ID.json`), and the manifest `SHA256SUMS`,
-which `sha256sum -c` reads; no other file is part of it. The digests cover every byte: TensorFlow
-checks no more than the tensors that it reads. The manifest is replaced last and in one step, so
-that a reader finds the old checkpoint or the new one, whenever the writer is killed. TensorFlow's
-own file `checkpoint` follows it, for plain TensorFlow. Who writes into the folder holds its lock.
+A checkpoint is a folder with a Saver's files (`weights-ID.index`, `weights-ID.data-...`), possibly
+notes (`weights-ID.json`), and the manifest `SHA256SUMS`, which `sha256sum -c` reads. The manifest
+is replaced last and in one step: a reader finds the old checkpoint or the new one, whenever the
+writer is killed. TensorFlow's own file `checkpoint` follows it. Who writes holds the folder's lock.
 """
 import contextlib
 import glob
@@ -35,8 +33,7 @@ class CheckpointError(UserError):
     """A checkpoint that cannot be used or written.
 
     Where it cannot be used, `path` is the file or folder at fault and `problem` one of "missing",
-    "damaged" (it differs from the manifest), "unreadable" (the system refuses for now) and
-    "foreign" (of another network), for callers that word it in another language.
+    "damaged" (it differs from the manifest), "unreadable" (for now) and "foreign" (another's).
     """
 
     def __init__(self, message, path=None, problem=None):
@@ -48,10 +45,8 @@ class CheckpointError(UserError):
 def lock(folder, patience=0):
     """Make a folder and return its lock: until that is closed nobody else writes checkpoints there.
 
-    Args:
-        patience: seconds, for another writer to end.
     Raises:
-        UserError: another still writes there.
+        UserError: another still writes there after `patience` seconds.
         CheckpointError: nothing can be written there.
     """
     try:
@@ -126,26 +121,21 @@ def load(folder, use, expected=(), maker=None, release=None):
                 continue
             if not isinstance(error, CheckpointError):
                 error = _refused(folder, error)
+            advice = " To train new weights: %s" % maker if maker else ""
+            if release and os.path.realpath(folder) == os.path.realpath(release):
+                advice = (" To restore the released weights: git -C %s checkout checkpoints"
+                          % quoted(REPOSITORY))
             if error.problem in ("missing", "damaged"):
-                error.args = (str(error) + _advice(folder, maker, release),)
+                error.args = (str(error) + advice,)
             raise error
-
-
-def lists(prefix, ending):
-    """Return whether a file is part of the checkpoint with this prefix, by its manifest."""
-    folder, name = os.path.split(prefix + ending)
-    return name in _read_manifest(os.path.join(folder, MANIFEST))
 
 
 def for_inference(is_kernel):
     """Return a variable scope for a network whose weights a checkpoint restores.
 
-    Kernels are float16 variables there, cast to what the network asks for. That halves the file
-    and rounds each number by 2 ** -11 of itself at most. Initial values are zeros, which take no
-    room in the file of a graph.
-
-    Args:
-        is_kernel: a function of a variable's name.
+    Variables whose names `is_kernel` accepts are float16 there, cast to what the network asks for:
+    that halves the file and rounds each number by 2 ** -11 of itself at most. Initial values are
+    zeros, which take no room in the file of a graph.
     """
     def get(getter, name, *more, dtype=None, **options):
         options["initializer"] = tf.zeros_initializer()
@@ -195,12 +185,7 @@ def values_of(session, variables):
 
 
 def load_values(session, variables, prefix):
-    """Give variables, in `session`, the values that they have in the checkpoint with a prefix.
-
-    Raises:
-        ValueError: one has another shape there.
-        tf.errors.NotFoundError: one is not there.
-    """
+    """Give variables the values that they have in a checkpoint; `load` words what does not fit."""
     stored = tf.train.load_checkpoint(prefix)
     for variable in variables:
         variable.load(stored.get_tensor(variable.op.name).astype(np.float32), session)
@@ -231,15 +216,8 @@ def _refused(folder, error):
         path or folder, "foreign" if foreign else "unreadable")
 
 
-def _advice(folder, maker, release):
-    if release and os.path.realpath(folder) == os.path.realpath(release):
-        return (" To restore the released weights: git -C %s checkout checkpoints"
-                % quoted(REPOSITORY))
-    return " To train new weights: %s" % maker if maker else ""
-
-
 def _verify(folder, expected):
-    """Return the prefix of the checkpoint in `folder` after comparing every file's digest."""
+    """Return the prefix once every byte has its digest; TensorFlow would check less of them."""
     manifest = os.path.join(folder, MANIFEST)
     digests = _read_manifest(manifest)
     prefix = _prefix(digests)

@@ -162,20 +162,14 @@ class Parser(argparse.ArgumentParser):
 
 
 def open_closed_streams():
-    """Connect the streams that the caller closed (`2>&-`) to the null device.
-
-    Otherwise the first file that is opened gets their number, and errors are written into it.
-    """
+    """Connect closed streams (`2>&-`) to the null device: no file may get a stream's number."""
     for name, mode in ("stdin", "r"), ("stdout", "w"), ("stderr", "w"):
         if getattr(sys, name) is None:  # the lowest free number is this stream's
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
 
 
 def reason(error):
-    """Return the message of an OSError or of TensorFlow's error, in one line without a full stop.
-
-    TensorFlow wraps the system's message in its own report; only the former helps.
-    """
+    """Return the message of an error, or the system's in it, in one line without a full stop."""
     text = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
     for system in (os.strerror(number) for number in errno.errorcode):
         if text.endswith(system) or "; " + system in text:
@@ -191,11 +185,7 @@ def command(program, folder, default):
 
 
 def progress(total, unit, initial=0, always=False):
-    """Return a tqdm bar on stderr, shown on a terminal only.
-
-    Args:
-        always: without a terminal print a line every 30 s, for the log of a long run.
-    """
+    """Return a tqdm bar on a terminal; elsewhere, if `always`, a line every 30 s for the log."""
     from tqdm import tqdm  # here: its import takes time, and many programs end before
     terminal = sys.stderr.isatty()
     return tqdm(total=total, initial=initial, unit=unit, unit_scale=total > 10000,
@@ -211,11 +201,7 @@ def say(text):
 
 
 def writable_folder(path):
-    """Make the folder and return it, once a file has been written there for a trial.
-
-    Raises:
-        UserError: none can be.
-    """
+    """Make the folder and return it, once a file has been written there for a trial."""
     import tempfile
     try:
         os.makedirs(path, exist_ok=True)

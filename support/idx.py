@@ -46,10 +46,7 @@ def download(load_data, name, advice):
 
     Args:
         load_data: a function that returns the data set's `load_data`.
-        name: of the data set.
         advice: what to do where it cannot be downloaded.
-    Raises:
-        UserError: TensorFlow cannot be imported, or the download failed.
     """
     load = load_data()
     module = vars(sys.modules[load.__module__])
@@ -77,11 +74,7 @@ def find_folder(home, name, files):
 
 
 def read_labelled(images_path, labels_path):
-    """Return the images uint8 [N,28,28] and the labels uint8 [N], 0 to 9, in two idx files.
-
-    Raises:
-        UserError: one of them is missing, damaged or of something else.
-    """
+    """Return the images uint8 [N,28,28] and the labels uint8 [N], 0 to 9, in two idx files."""
     images, labels = read_idx(images_path), read_idx(labels_path)
     wrong = None
     if images.shape[1:] != (28, 28) or not len(images):

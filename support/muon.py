@@ -14,12 +14,7 @@ class MuonOptimizer(tf.train.Optimizer):
     """
 
     def __init__(self, learning_rate, momentum, precision="float32", name="Muon"):
-        """Return the optimizer.
-
-        Args:
-            learning_rate, momentum: floats or scalar float32 tensors.
-            precision: dtype of the orthogonalisation; "bfloat16" is enough (the write-up uses it).
-        """
+        """`precision` is that of the orthogonalisation: "bfloat16" is enough (see the write-up)."""
         super(MuonOptimizer, self).__init__(use_locking=False, name=name)
         self._learning_rate = learning_rate
         self._momentum = momentum

@@ -1,4 +1,4 @@
-"""TCP ports: free ones, whether a server answers, a filter for one that listens on all addresses."""
+"""TCP ports: free ones, whether a server answers, a filter for one that listens everywhere."""
 import contextlib
 import ctypes
 import os

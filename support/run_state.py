@@ -1,8 +1,4 @@
-"""An interrupted training resumes, bit for bit, and a finished one is remembered.
-
-What the loops of all trainings have in common stands here: to begin or resume, to save in time, to
-stop at Ctrl-C, to finish.
-"""
+"""What all trainings share: to resume bit for bit, save in time, stop at Ctrl-C, and finish."""
 import contextlib
 import dataclasses
 import io
@@ -119,11 +115,7 @@ class RunState:
         say(text)
 
     def save(self, session, saver, saved):
-        """Save the variables and `saved`, a `Saved`.
-
-        Raises:
-            checkpoint.CheckpointError: they cannot be written; the states before are untouched.
-        """
+        """Save the variables and `saved`, a `Saved`; raises what `checkpoint.save` does."""
         arrays = io.BytesIO()
         np.savez(arrays, **saved.arrays)
         notes = {"step": saved.step, "settings": self.settings, "notes": saved.notes,

@@ -9,12 +9,8 @@ from support.tf1 import tf
 def open_summaries(logdir, notes, graph):
     """Return a writer of the events of a run in a folder of its own in `logdir`; None without one.
 
-    `tf.summary.FileWriter` would write the same records in a thread, which prints its errors.
-
-    Args:
-        notes: a dict of what the run keeps; its "log" is the folder's name, for when it resumes.
-    Raises:
-        UserError: the folder cannot be written.
+    `tf.summary.FileWriter` would write the same records in a thread, which prints its errors. The
+    folder's name is noted as "log" in the dict of what the run keeps, for when it resumes.
     """
     if logdir is None:
         return None

@@ -52,10 +52,7 @@ def start_small():
 def _prepare(space):
     """Refuse where TensorFlow would be killed, and set the environment variables that it reads.
 
-    Args:
-        space: bytes of address space without which it would abort, or try for ever.
-    Raises:
-        CannotStart: the processor or `ulimit -v` has too little.
+    Without `space` bytes of address space it would abort, or try for ever.
     """
     features, limit = processor_features(), _memory_limit()
     if features and "avx" not in features:
@@ -98,16 +95,11 @@ def _import_small():
 
 
 def small_tensorflow():
-    """Return `Graph`, `Session`, `ConfigProto`, `errors`, `train.import_meta_graph` in a namespace.
+    """Return the parts of TensorFlow 2 that a restored graph needs, in a namespace.
 
-    These parts of TensorFlow 2 are all that a restored graph needs, and take a third of the time of
-    `import tensorflow`, whose `__init__` imports everything. An empty module stands for the package
-    meanwhile, so that they can be imported one by one. They run the same operations: predictions do
-    not differ by a bit.
-
-    Raises:
-        Exception: of any kind, where this TensorFlow is built otherwise. `import tensorflow` works
-            as ever afterwards.
+    They take a third of the time of `import tensorflow`, and predictions do not differ by a bit. An
+    empty module stands for the package meanwhile, so that they can be imported one by one. Where
+    this TensorFlow is built otherwise, any exception is raised; it can be imported as ever then.
     """
     name = "tensorflow"
     if name in sys.modules:
@@ -157,11 +149,7 @@ def _import():
 
 @contextlib.contextmanager
 def quiet_stderr():
-    """Keep what C++ writes to stderr (file descriptor 2) from the user.
-
-    TensorFlow reports on CUDA and CPU features before its log level is set, so only the file
-    descriptor itself can hold it back.
-    """
+    """Keep from the user what C++ writes to file descriptor 2 before any log level is set."""
     sys.stderr.flush()
     with open(os.devnull, "wb") as nowhere:
         stderr = os.dup(2)
@@ -189,11 +177,7 @@ def fastest(precision):
 
 @functools.lru_cache(maxsize=None)
 def processor_features():
-    """Return the instruction sets of an x86-64 processor in Linux' words, a set.
-
-    It is empty on ARM and on systems without /proc: there TensorFlow chooses what it uses, and
-    precision is float32.
-    """
+    """Return the instruction sets that Linux reports of an x86-64 processor, elsewhere none."""
     with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as stream:
         lines = [line.split() for line in stream]
         return set().union(*[words[2:] for words in lines if words[:1] == ["flags"]][:1])
