@@ -1,4 +1,4 @@
-"""How pytest runs these tests, and what they share: small data sets, weights, a TensorFlow that fails."""
+"""How pytest runs these tests, and what they share: small data sets, weights, a failing import."""
 import signal
 import sys
 
@@ -21,7 +21,7 @@ def pytest_xdist_auto_num_workers(config):
 
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory):
-    """A folder in CIFAR-10's binary layout whose first 500 training and test images mean something."""
+    """A folder in CIFAR-10's binary layout; its first 500 training and test images mean something."""
     folder = tmp_path_factory.mktemp("cifar-10-batches-bin")
     write_batch(str(folder / "data_batch_1.bin"), *generated_images(500, seed=1))
     write_batch(str(folder / "test_batch.bin"), *generated_images(500, seed=2))
@@ -32,7 +32,7 @@ def small_data(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def small_fashion(tmp_path_factory):
-    """A folder like Fashion-MNIST, of 768 and 100 pictures: a bright bar whose place tells the class, and noise."""
+    """A folder like Fashion-MNIST, 768 and 100 pictures of noise: a bright bar tells the class."""
     folder = tmp_path_factory.mktemp("data")
     rng = np.random.RandomState(0)
     for name, number in (("train", 768), ("t10k", 100)):
@@ -56,7 +56,7 @@ def real_data():
 
 @pytest.fixture
 def ending(monkeypatch, capsys):
-    """Return a function that runs a program's `main` in this process: -> (exit code, stdout, stderr)."""
+    """Return a function that runs a `main` in this process: -> (exit code, stdout, stderr)."""
     def run(main):
         with pytest.raises(SystemExit) as end:
             console.run(main)

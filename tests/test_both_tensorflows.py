@@ -30,7 +30,8 @@ def both(*command, **options):
 
 
 def test_they_are_two_generations():
-    versions = [run_command(python, "-c", "import tensorflow as tf; print(tf.__version__)").stdout[:2]
+    ask = "import tensorflow as tf; print(tf.__version__)"
+    versions = [run_command(python, "-c", ask).stdout[:2]
                 for python in (sys.executable, OTHER)]
     assert sorted(versions) == ["1.", "2."]
 
@@ -39,7 +40,8 @@ def test_fashion_mnist_is_evaluated_alike(tmp_path):
     if not os.path.isdir(os.path.join(os.environ.get("KERAS_HOME", ""), "datasets")):
         pytest.skip("Fashion-MNIST is not in $KERAS_HOME")
     accuracies = [float(re.search(r"Test accuracy: ([\d.]+) %", text).group(1)) for text in
-                  both("ex02_fashion_cnn.py", "--evaluate", "--output-dir", str(tmp_path), timeout=1200)]
+                  both("ex02_fashion_cnn.py", "--evaluate", "--output-dir", str(tmp_path),
+                       timeout=1200)]
     assert abs(accuracies[0] - accuracies[1]) <= 0.02
 
 

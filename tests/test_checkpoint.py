@@ -35,7 +35,7 @@ def prediction(folder, **options):
 
 
 def verified(folder):
-    """Return the names of the files in `folder` that a reader verifies: all but TensorFlow's own."""
+    """Return the names of the files in `folder` that a reader verifies: not TensorFlow's own."""
     return sorted(set(os.listdir(folder)) - {"checkpoint", ".lock"})
 
 
@@ -96,7 +96,7 @@ def test_plain_tensorflow_restores_freezes_and_exports_a_release(tmp_path, pytho
 
 def test_a_caller_of_the_classifier_keeps_its_eager_mode():
     done = run_command(sys.executable, "-c",
-                       "import tensorflow as tf; before = tf.executing_eagerly()\n" + documented()[2]
+                       "import tensorflow as tf\nbefore = tf.executing_eagerly()\n" + documented()[2]
                        + "print(before == tf.executing_eagerly())")
     first = re.match(r"\[\[ *(\S+)", done.stdout)
     assert first and float(first.group(1)) > 0.9 and done.stdout.endswith("True\n"), done.stderr
@@ -133,10 +133,12 @@ def test_any_flipped_byte_cut_or_missing_file_is_refused(released):
 
 def test_the_refusal_of_evaluate_is_a_sentence_exit_code_2_and_no_answer(
         released, small_data):
-    path, = [os.path.join(released, name) for name in verified(released) if name.endswith(".data-00000-of-00001")]
+    path, = [os.path.join(released, name) for name in verified(released)
+             if name.endswith(".data-00000-of-00001")]
     with open(path, "r+b") as stream:
         stream.write(b"x")
-    code, text = run("ex03_cifar.evaluate", ["--checkpoint-dir", released, "--data-dir", small_data])
+    code, text = run("ex03_cifar.evaluate",
+                     ["--checkpoint-dir", released, "--data-dir", small_data])
     assert code == 2 and text.startswith("error: %s is damaged" % path) and text.count("\n") == 1
     assert "python -m ex03_cifar.train" in text
 
@@ -216,7 +218,7 @@ def test_a_reader_during_releases_sees_the_old_or_the_new_network(tmp_path):
 
 
 def test_leftovers_do_not_block_a_release_and_the_users_files_stay(released):
-    """A picture that was cut off, the folder of a release that was, and names like a checkpoint's."""
+    """A picture that was cut off, the folder of such a release, and names like a checkpoint's."""
     replaced = set(verified(released)) - {checkpoint.MANIFEST}
     own = {"weights-mybackup.tar", "weights-0123456789ab.index", ".unfinished-picture.png"}
     for name in own:

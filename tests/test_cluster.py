@@ -210,7 +210,8 @@ def test_a_worker_says_what_task_0_could_not_do(tmp_path):
 def test_a_task_that_waits_says_for_whom_and_gives_up(monkeypatch, capsys):
     addresses = ports.free_addresses(2)
     monkeypatch.setattr(cluster, "START", 0.1)
-    with pytest.raises(UserError, match=r"task 1 \(%s\) did not answer within 0.1 s" % addresses[1]):
+    silent = r"task 1 \(%s\) did not answer within 0.1 s" % addresses[1]
+    with pytest.raises(UserError, match=silent):
         cluster.wait_for(addresses, 0, 1)
     assert "Task 0 waits for task 1 (%s), 0.1 s at most" % addresses[1] in capsys.readouterr().out
 

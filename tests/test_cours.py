@@ -157,7 +157,8 @@ def test_the_solution_of_exercise_2_tells_the_classes_apart(student, capsys):
 
 def test_the_course_shows_the_layers_of_the_solution_of_exercise_2(student, capsys):
     """Which are printed before a loss is found wrong; so large a network takes time to train."""
-    assert "loss" in student(solution("ex02"), [(LOSS, LOSS.replace("logits)", "dense)"))], "--check")
+    wrong = LOSS, LOSS.replace("logits)", "dense)")
+    assert "loss" in student(solution("ex02"), [wrong], "--check")
     layers = re.findall("^convolution .*|^dense .*", capsys.readouterr().out, re.M)
     assert len(layers) == 5 and "\n".join(layers) in COURSE
 

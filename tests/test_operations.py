@@ -10,7 +10,8 @@ ROUNDING = 0.05  # oneDNN adds some small convolutions up in bfloat16, with 8 bi
 
 def tensors(*shapes):
     rng = np.random.RandomState(0)
-    return [tf.cast(tf.constant(rng.normal(size=shape), tf.float32), tf.bfloat16) for shape in shapes]
+    return [tf.cast(tf.constant(rng.normal(size=shape), tf.float32), tf.bfloat16)
+            for shape in shapes]
 
 
 def compared(operation, plain, *inputs):
@@ -34,7 +35,8 @@ def test_the_convolution_and_its_gradients_are_those_of_float32(images, height, 
         x, kernel = tensors([images, height, width, 256], [3, 3, 256, filters])
         ours, plain = compared(
             lambda x, kernel: operations.convolution(x, kernel, "conv", large_batch=True),
-            lambda x, kernel: tf.nn.conv2d(x, kernel, strides=[1, 1, 1, 1], padding="SAME"), x, kernel)
+            lambda x, kernel: tf.nn.conv2d(x, kernel, strides=[1, 1, 1, 1], padding="SAME"),
+            x, kernel)
     for one, other in zip(ours, plain):
         assert np.linalg.norm(one - other) < ROUNDING * np.linalg.norm(other)
 

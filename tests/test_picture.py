@@ -174,8 +174,9 @@ def test_plain_margins_are_not_the_photograph(margins):
     photograph = Image.fromarray(rng.randint(0, 256, (60, 80, 3)).astype(np.uint8))
     framed = photograph
     for left, top, right, bottom, colour in margins:
-        ground = Image.new("RGB", (framed.width + left + right, framed.height + top + bottom), colour)
-        noise = np.asarray(ground).astype(int) + rng.randint(-6, 7, (ground.height, ground.width, 3))
+        size = framed.width + left + right, framed.height + top + bottom
+        ground = Image.new("RGB", size, colour)
+        noise = np.asarray(ground).astype(int) + rng.randint(-6, 7, size[::-1] + (3,))
         ground = Image.fromarray(noise.clip(0, 255).astype(np.uint8))
         ground.paste(framed, (left, top))
         framed = ground
@@ -198,7 +199,8 @@ def test_a_heic_photograph_is_read_by_pillow_heif_under_any_name(tmp_path):
     pillow_heif.register_heif_opener()
     exif = Image.Exif()
     exif[0x0112] = 6
-    content = saved(photograph().transpose(Image.ROTATE_90), "HEIF", quality=95, exif=exif.tobytes())
+    content = saved(photograph().transpose(Image.ROTATE_90), "HEIF", quality=95,
+                    exif=exif.tobytes())
     seen = read(tmp_path, "IMG_1234.jpg", content, 96)
     assert np.abs(small(seen) - small(photograph())).mean() < 2.5
     assert refused(tmp_path, content[:3000]) == "damaged"

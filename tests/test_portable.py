@@ -75,7 +75,8 @@ def windows():
     tempfile.TemporaryFile = tempfile.NamedTemporaryFile
 
 
-def open_in_code_page(path, mode="r", buffering=-1, encoding=None, errors=None, newline=None, **more):
+def open_in_code_page(path, mode="r", buffering=-1, encoding=None, errors=None, newline=None,
+                      **more):
     if str(path).startswith("/proc"):
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
     if "b" not in mode:
@@ -164,7 +165,8 @@ def test_git_changes_no_line_end(tmp_path):
     if run_command("git", "rev-parse", "--git-dir").returncode:
         pytest.skip("this is not a clone")
     clone = str(tmp_path / "clone")
-    run_command("git", "-c", "core.autocrlf=true", "clone", "-q", "--depth", "1", "file://" + ROOT, clone)
+    run_command("git", "-c", "core.autocrlf=true", "clone", "-q", "--depth", "1",
+                "file://" + ROOT, clone)
     names = run_command("git", "ls-files", "predict", "checkpoints").stdout.split()
     assert len(names) > 8
     for name in names:

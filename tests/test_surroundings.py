@@ -62,7 +62,8 @@ def test_a_reader_that_goes_away_ends_the_program_quietly(arguments, tmp_path, p
     """As `| head -1` does; it is not blamed on a picture that was about to be drawn."""
     os.mkfifo(str(tmp_path / "pipe"))
     reader = os.open(str(tmp_path / "pipe"), os.O_RDONLY | os.O_NONBLOCK)
-    process = start(program, arguments[program], {1: str(tmp_path / "pipe"), 2: str(tmp_path / "log")})
+    process = start(program, arguments[program],
+                    {1: str(tmp_path / "pipe"), 2: str(tmp_path / "log")})
     os.close(reader)
     process.join(120)
     assert process.exitcode in (128 + signal.SIGPIPE, -signal.SIGPIPE)
@@ -82,7 +83,8 @@ def test_too_little_memory_is_a_sentence(arguments, program, gigabytes):
 
 @pytest.mark.skipif(sys.version_info < (3, 8), reason="TensorFlow 1.15 needs more to start")
 def test_memory_that_runs_out_among_many_pictures_is_a_sentence(weights):
-    code, out, err = predict("--checkpoint-dir", weights, *[SAMPLE] * 200, limits={"AS": 2003 * 10 ** 6})
+    code, out, err = predict("--checkpoint-dir", weights, *[SAMPLE] * 200,
+                             limits={"AS": 2003 * 10 ** 6})
     assert (code, err) in ((0, ""), (1, "Erreur: la mémoire ne suffit pas.\n"))
 
 

@@ -15,4 +15,5 @@ def test_a_file_that_is_no_photograph_is_named(tmp_path):
     assert code == 0 and "airplane         1" in text, text
     (folder / "notes.txt").write_text("no picture")
     code, text = run("tools.measure_photos", arguments)
-    assert code == 1 and text.count("\n") == 1 and text.startswith("error: %s is not a picture" % (folder / "notes.txt"))
+    assert code == 1 and text.count("\n") == 1
+    assert text.startswith("error: %s is not a picture" % (folder / "notes.txt"))

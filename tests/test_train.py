@@ -70,7 +70,7 @@ def test_it_learns_500_images_and_a_new_process_restores_the_same_logits(small_d
 
 
 def test_it_learns_in_bfloat16_and_in_parts(small_data, tmp_path):
-    epochs = 25 if fastest("bfloat16") == "bfloat16" else 50  # emulated, sums are rounded more often
+    epochs = 25 if fastest("bfloat16") == "bfloat16" else 50  # emulated: rounded more often
     code, text = run(TRAIN, small_run(small_data, str(tmp_path), epochs=epochs, validation=0,
                                       precision="bfloat16", save_every=600))
     assert code == 0, text
