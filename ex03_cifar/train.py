@@ -75,13 +75,14 @@ def train(recipe, run, open_session=training_session):
 
 
 def begin(session, model, state, run, images):
-    """Restore an interrupted run, or begin one on `images` uint8 [N,32,32,3]; return its `Saved`."""
+    """Restore an interrupted run, or begin one on `images` uint8 [N,32,32,3]; return `Saved`."""
     saved = state.resume(session, model.state_saver)
     if saved:
         return saved
     session.run(model.initialise)
     if run.init:
-        checkpoint.load(run.init, functools.partial(checkpoint.load_values, session, model.released))
+        checkpoint.load(run.init, lambda prefix: checkpoint.load_values(
+            session, model.released, prefix))
     arrays = sampling.new_samples(len(images))
     if run.teachers:
         arrays["taught"] = taught_probabilities(run.teachers, images)

@@ -61,7 +61,7 @@ def without_margins(picture):
 
 
 def between_plain(lines, first):
-    """Return (begin, end) of `lines` uint8 [N,M,3] but the plain ones at both ends, from `first` on.
+    """Return (begin, end), counted from `first`, of `lines` uint8 [N,M,3] but the plain ends.
 
     Of lines that are all plain, or of which too few would remain, none is left out.
     """
