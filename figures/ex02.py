@@ -32,11 +32,12 @@ def draw_all(folder, history, images, labels, probabilities, names, data):
     draw_curves(history, os.path.join(folder, "ex02_training.png"), [
         ("accuracy", "training (augmented)"), ("held_out", data + ", one view")])
     counts = confusion_matrix(labels, probabilities.argmax(axis=1))
-    for language, beginning in (("en", "ex02_"), ("fr", "fr_ex02_")):
-        path = os.path.join(folder, beginning)
-        draw_confusion(counts, names, path + "confusion.png", data, language)
-        draw_predictions(images, labels, probabilities, names, data, path + "predictions.png",
-                         language)
+    for language, confusion, predictions in (
+            ("en", "ex02_confusion.png", "ex02_predictions.png"),
+            ("fr", "fr_ex02_confusion.png", "fr_ex02_predictions.png")):
+        draw_confusion(counts, names, os.path.join(folder, confusion), data, language)
+        draw_predictions(images, labels, probabilities, names, data,
+                         os.path.join(folder, predictions), language)
     print("Drew %s" % printable(os.path.join(folder, "ex02_*.png")), file=sys.stderr)
 
 
