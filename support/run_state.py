@@ -197,7 +197,8 @@ class RunState:
     def _folders(self):
         """Return a dict of step to folder, also of states that are incomplete."""
         return {int(name[len("step-"):]): os.path.join(self.folder, name)
-                for name in os.listdir(self.folder) if name.startswith("step-")}
+                for name in os.listdir(self.folder)
+                if name.startswith("step-") and name[len("step-"):].isdigit()}
 
     def _path(self, step):
         return os.path.join(self.folder, "step-%08d" % step)

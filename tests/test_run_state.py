@@ -33,6 +33,7 @@ def test_a_run_resumes_from_the_newest_state_that_is_not_damaged_and_deletes_non
     state = RunState(str(tmp_path), SETTINGS)
     for step in 1, 2, 4:
         save(state, session, step)
+    os.mkdir(os.path.join(state.folder, "step-00000004 2"))  # a sync tool's copy is no state
     assert state.steps() == [4, 2]
     newest, = glob.glob(os.path.join(state.folder, "step-00000004", "*.data*"))
     os.truncate(newest, 10)
