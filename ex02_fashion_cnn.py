@@ -262,8 +262,7 @@ def train(recipe, options, training_set, held_out, name):
         if not saved:
             session.run(model.initialise)
             if options.init:
-                checkpoint.load(options.init, lambda prefix: checkpoint.load_values(
-                    session, model.weights, prefix))
+                checkpoint.load_values(options.init, session, model.weights)
             saved = Saved(0, {"history": [], "sums": [0, 0]}, {})
         say("Training for %d epochs of %d pictures, seed %d: %d steps."
             % (recipe.epochs, len(images), recipe.seed, steps - saved.step))

@@ -46,9 +46,11 @@ def page_network(classifier):
         shortSide=SHORT_SIDE), kernels
 
 
-def variables(classifier):
-    """Return the values of all variables, a dict of name to float32, in the order of creation."""
-    found = classifier.session.graph.get_collection("variables")
+def variables(classifier, beginning=""):
+    """Return the values of the variables with this beginning of their names, in the order of
+    creation: a dict of name to float32."""
+    found = [variable for variable in classifier.session.graph.get_collection("variables")
+             if variable.op.name.startswith(beginning)]
     return {variable.op.name: value.astype(np.float32)
             for variable, value in zip(found, classifier.session.run(found))}
 
@@ -66,7 +68,7 @@ def grad_cam(classifier, picture, classes):
     of the views, the last maps have cells enough to show a shape; their mean does.
     """
     total = np.zeros((len(classes),) + picture.size[::-1])
-    weights = variables(classifier)[HEAD][:, classes]
+    weights = variables(classifier, HEAD)[HEAD][:, classes]
     for side in SIDES:
         size = [min(LONGER * side, max(1, round(length * side / min(picture.size))))
                 for length in picture.size]

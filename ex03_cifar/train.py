@@ -17,7 +17,7 @@ import numpy as np
 
 from ex03_cifar import RELEASE, dataset, options, sampling
 from ex03_cifar.calibration import fit_temperature
-from ex03_cifar.classifier import (GRAPH, Classifier, inference_graphs, run_in_parts, softmax)
+from ex03_cifar.classifier import GRAPH, Classifier, inference_graphs, run_in_parts, softmax
 from ex03_cifar.graph import training_session
 from ex03_cifar.network import whitening_kernel
 from ex03_cifar.release import draw_history, release
@@ -81,8 +81,7 @@ def begin(session, model, state, run, images):
         return saved
     session.run(model.initialise)
     if run.init:
-        checkpoint.load(run.init, lambda prefix: checkpoint.load_values(
-            session, model.released, prefix))
+        checkpoint.load_values(run.init, session, model.released)
     arrays = sampling.new_samples(len(images))
     if run.teachers:
         arrays["taught"] = taught_probabilities(run.teachers, images)

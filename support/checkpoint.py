@@ -184,11 +184,13 @@ def values_of(session, variables):
         return session.run({variable.op.name: variable for variable in variables})
 
 
-def load_values(session, variables, prefix):
-    """Give variables the values that they have in a checkpoint; `load` words what does not fit."""
-    stored = tf.train.load_checkpoint(prefix)
-    for variable in variables:
-        variable.load(stored.get_tensor(variable.op.name).astype(np.float32), session)
+def load_values(folder, session, variables):
+    """Give variables the values that they have in the checkpoint in `folder`; raises as `load`."""
+    def use(prefix):
+        stored = tf.train.load_checkpoint(prefix)
+        for variable in variables:
+            variable.load(stored.get_tensor(variable.op.name).astype(np.float32), session)
+    load(folder, use)
 
 
 def name(folder):
